@@ -1,0 +1,51 @@
+"""Squared error."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg.losses._base import Loss
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Squared(Loss):
+    """Half the squared error, ℓ(η, y) = ½(η − y)²: the Gaussian log-likelihood up to scale.
+
+    Its mean over samples is half the mean squared error; its deviance is the squared error.
+
+    >>> float(Squared().value(jnp.array(3.0), jnp.array(1.0)))
+    2.0
+    """
+
+    def value(self, pred: jax.Array, target: jax.Array) -> jax.Array:
+        """½(η − y)²."""
+        return 0.5 * jnp.square(pred - target)
+
+    def derivative(self, pred: jax.Array, target: jax.Array) -> jax.Array:
+        """η − y."""
+        return pred - target
+
+    def second_derivative(self, pred: jax.Array, target: jax.Array) -> jax.Array:
+        """1."""
+        return jnp.ones_like(pred)
+
+    def conjugate(self, dual: jax.Array, target: jax.Array) -> jax.Array:
+        """½u² + uy."""
+        return dual * (0.5 * dual + target)
+
+    def mean(self, pred: jax.Array) -> jax.Array:
+        """Identity link."""
+        return pred
+
+    @property
+    def curvature(self) -> float:
+        """1."""
+        return 1.0
+
+    def check(self, target: np.ndarray) -> None:
+        """Any target that is not constant."""
+        if np.ptp(target) == 0:
+            raise ValueError(f"y is constant (every value is {target.flat[0]:g}): there is nothing to fit")

@@ -1,0 +1,151 @@
+"""Loss ∘ predict + penalty, and the one place where the scaling convention stands.
+
+Everything in jaxreg minimizes (1/Σw) Σᵢ wᵢ ℓ(predᵢ, yᵢ) + g_λ(params), with ½ in every square. A dual point is a
+vector u of per-sample derivatives; with v = −(1/Σw) Σᵢ wᵢ uᵢ xᵢ the dual value is
+(1/Σw) Σᵢ wᵢ (uᵢoᵢ − ℓ*(uᵢ, yᵢ)) − g_λ*(v), for offsets o.
+"""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg import _tree
+from jaxreg._tree import PyTree
+from jaxreg.losses import Loss
+from jaxreg.penalties import Penalty
+
+
+def weighted_mean(values: jax.Array, sample_weight: jax.Array | None) -> jax.Array:
+    """(1/Σw) Σᵢ wᵢ valuesᵢ over the first axis, summed over any others."""
+    per_sample = values.reshape(values.shape[0], -1).sum(axis=1)
+    if sample_weight is None:
+        return jnp.mean(per_sample)
+    return jnp.sum(sample_weight * per_sample) / jnp.sum(sample_weight)
+
+
+def dual_value(
+    loss: Loss,
+    penalty: Penalty,
+    dual: jax.Array,
+    correlation: jax.Array,
+    target: jax.Array,
+    sample_weight: jax.Array,
+    offset: jax.Array | float = 0.0,
+) -> jax.Array:
+    """Return the dual objective of a linear model at u = `dual`: a lower bound of the primal, for any feasible u.
+
+    Args:
+        loss: with a conjugate.
+        penalty: with a conjugate; where it has none the result is NaN.
+        dual: u, shape (n,), orthogonal (in the sample weights) to every unpenalized column.
+        correlation: (1/Σw) Σᵢ wᵢ uᵢ xᵢ, shape (p,).
+        target: y, shape (n,).
+        sample_weight: w, shape (n,).
+        offset: o, shape (n,) or 0.
+
+    Source: Fenchel duality; Borwein & Lewis (2006), "Convex analysis and nonlinear optimization", theorem 3.3.5.
+    """
+    fit = weighted_mean(dual * offset - loss.conjugate(dual, target), sample_weight)
+    return fit - penalty.conjugate(-correlation)
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Objective:
+    """Weighted mean loss plus penalty, over any parameter pytree.
+
+    Args:
+        loss: a `Loss`, used as loss(predict(params, X), y); or any function f(params, data) that returns the
+            smooth part as a scalar.
+        penalty: a `Penalty` on `params`.
+        predict: predict(params, X) → predictions of the shape of y; needed for a `Loss`, and only for it.
+
+    Functions are compared by identity when JAX decides whether to compile: define them once.
+
+    Data are `(X, y)` or `(X, y, sample_weight)` for a `Loss`, and whatever the function takes otherwise.
+
+    Raises:
+        TypeError: if an argument is not of its kind, or `predict` is missing or out of place.
+
+    >>> from jaxreg import L1, Squared
+    >>> objective = Objective(Squared(), L1(0.5), lambda params, X: X @ params)
+    >>> X, y = jnp.eye(2), jnp.array([2.0, 0.0])
+    >>> float(objective.value(jnp.array([1.0, 0.0]), (X, y)))
+    0.75
+    """
+
+    def __init__(
+        self,
+        loss: Loss | Callable[[PyTree, Any], jax.Array],
+        penalty: Penalty,
+        predict: Callable[[PyTree, Any], jax.Array] | None = None,
+    ) -> None:
+        if not isinstance(penalty, Penalty):
+            raise TypeError(f"penalty must be a jaxreg penalty, got {penalty!r}")
+        if isinstance(loss, Loss):
+            if not callable(predict):
+                raise TypeError("predict must be a function predict(params, X) when loss is a jaxreg loss")
+        elif not callable(loss):
+            raise TypeError(f"loss must be a jaxreg loss or a function f(params, data), got {loss!r}")
+        elif predict is not None:
+            raise TypeError("predict has no place beside a loss function f(params, data), which predicts by itself")
+        self.loss, self.penalty, self.predict = loss, penalty, predict
+
+    def smooth(self, params: PyTree, data: Any) -> jax.Array:
+        """Return the smooth part, (1/Σw) Σᵢ wᵢ ℓ(predᵢ, yᵢ).
+
+        Raises:
+            ValueError: if predictions and targets, or weights, differ in shape.
+        """
+        if self.predict is None:
+            return self.loss(params, data)  # type: ignore[operator]
+        assert isinstance(self.loss, Loss)
+        X, target, *rest = data
+        pred = self.predict(params, X)
+        target = jnp.asarray(target)
+        if jnp.shape(pred) != target.shape:
+            # Broadcasting (n, 1) against (n,) would silently fit the wrong thing.
+            raise ValueError(f"predict returned shape {jnp.shape(pred)}, but y has shape {target.shape}")
+        if rest and jnp.shape(rest[0]) != target.shape[:1]:
+            raise ValueError(f"sample_weight has shape {jnp.shape(rest[0])}, expected {target.shape[:1]}")
+        target = target.astype(pred.dtype)
+        return weighted_mean(self.loss.value(pred, target), rest[0] if rest else None)
+
+    def value(self, params: PyTree, data: Any) -> jax.Array:
+        """Smooth part plus penalty."""
+        return self.smooth(params, data) + self.penalty.value(params)
+
+    def value_and_gradient(self, params: PyTree, data: Any) -> tuple[jax.Array, PyTree]:
+        """Smooth part, and its gradient in the floating-point leaves; the gradient has None for all others."""
+        floats, rest = _tree.partition(params)
+        return jax.value_and_grad(lambda p: self.smooth(_tree.overlay(p, rest), data))(floats)
+
+    def stationarity(self, params: PyTree, data: Any) -> jax.Array:
+        """Largest absolute entry of the residual of 0 ∈ ∇smooth + ∂g_λ: zero at a solution."""
+        grads = self.value_and_gradient(params, data)[1]
+        return _tree.max_abs(self.penalty.residual(_tree.partition(params)[0], grads))
+
+    def at(self, lam: Any) -> Self:
+        """Return the same objective with its penalty at strength `lam`."""
+        return type(self)(self.loss, self.penalty.at(lam), self.predict)
+
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
+        """Loss (if it is a pytree) and penalty are children; functions are structure."""
+        key = jax.tree_util.GetAttrKey
+        if isinstance(self.loss, Loss):
+            return ((key("loss"), self.loss), (key("penalty"), self.penalty)), (None, self.predict)
+        return ((key("loss"), None), (key("penalty"), self.penalty)), (self.loss, None)
+
+    @classmethod
+    def tree_unflatten(cls, functions: Any, children: Any) -> Self:
+        """Rebuild without looking at the children, which may be placeholders of JAX."""
+        objective = object.__new__(cls)
+        loss, objective.penalty = children
+        function, objective.predict = functions
+        objective.loss = loss if function is None else function
+        return objective
+
+    def __repr__(self) -> str:
+        """Show the parts."""
+        return f"Objective({self.loss!r}, {self.penalty!r}, {self.predict!r})"

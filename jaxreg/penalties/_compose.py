@@ -1,0 +1,162 @@
+"""Penalties on parts of a model: `Masked` picks leaves by path, `Blocks` gives each part its own penalty."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg import _check, _tree
+from jaxreg._tree import PyTree
+from jaxreg.penalties._base import Penalty
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Masked(Penalty):
+    """A penalty on the leaves whose path matches a pattern; all others are unpenalized, and left untouched.
+
+    Args:
+        penalty: what acts on the chosen leaves.
+        include: shell-style patterns on slash-separated paths. `*` crosses slashes: `*/kernel` is every leaf
+            named kernel, `enc/*` everything under enc.
+
+    Raises:
+        ValueError: on use, if a pattern matches no parameter; the message lists the paths there are.
+
+    >>> from jaxreg import L1
+    >>> penalty = Masked(L1(1.0), include=("*/kernel",))
+    >>> params = {"dense": {"kernel": jnp.array([0.5, 3.0]), "bias": jnp.array([0.5])}}
+    >>> penalty.prox(params, 1.0)["dense"]
+    {'bias': Array([0.5], dtype=float32), 'kernel': Array([0., 2.], dtype=float32)}
+    """
+
+    penalty: Penalty
+    include: tuple[str, ...] = dataclasses.field(default=("*",), metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        patterns = (self.include,) if isinstance(self.include, str) else tuple(self.include)
+        if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
+            raise TypeError(f"include must be one or more path patterns, got {self.include!r}")
+        object.__setattr__(self, "include", patterns)
+
+    @property
+    def lam(self) -> Any:  # type: ignore[override]
+        """Strength of the inner penalty."""
+        return self.penalty.lam
+
+    def _chosen(self, tree: PyTree) -> PyTree:
+        return _tree.keep(tree, [owner >= 0 for owner in _tree.owners(tree, self.include)])
+
+    def value(self, params: PyTree) -> jax.Array:
+        """Penalty of the chosen leaves."""
+        return self.penalty.value(self._chosen(params))
+
+    def prox(self, params: PyTree, step: Any) -> PyTree:
+        """Proximal step on the chosen leaves; the others are returned as they are."""
+        return _tree.overlay(self.penalty.prox(self._chosen(params), step), params)
+
+    def residual(self, params: PyTree, grads: PyTree) -> PyTree:
+        """Residual on the chosen leaves; −gradient on the others."""
+        chosen = self.penalty.residual(self._chosen(params), self._chosen(grads))
+        return _tree.overlay(chosen, _tree.map_floats(jnp.negative, grads))
+
+    def lam_max(self, grads: PyTree) -> jax.Array:
+        """λ_max of the inner penalty on the chosen leaves."""
+        return self.penalty.lam_max(self._chosen(grads))
+
+    def at(self, lam: Any) -> Self:
+        """Return the inner penalty at strength `lam`, masked alike."""
+        return dataclasses.replace(self, penalty=self.penalty.at(lam))
+
+
+@jax.tree_util.register_pytree_with_keys_class
+@dataclasses.dataclass(frozen=True, init=False)
+class Blocks(Penalty):
+    """A penalty for each part of a model, by path pattern; a leaf belongs to the first pattern it matches.
+
+    Leaves that match no pattern are unpenalized. The strength `lam` of the whole multiplies the members' own
+    strengths, which are thereby relative; it starts at 1.
+
+    Args:
+        blocks: mapping from path pattern to penalty, in order of precedence.
+        lam: common factor.
+
+    Raises:
+        ValueError: on use, if a pattern matches no parameter; the message lists the paths there are.
+
+    >>> from jaxreg import L1, L2
+    >>> penalty = Blocks({"head/*": L2(1.0), "*": L1(2.0)})
+    >>> params = {"enc": {"w": jnp.array([3.0])}, "head": {"w": jnp.array([4.0])}}
+    >>> float(penalty.value(params)), float(penalty.at(0.5).value(params))
+    (14.0, 7.0)
+    """
+
+    patterns: tuple[str, ...]
+    penalties: tuple[Penalty, ...]
+    lam: Any
+
+    def __init__(self, blocks: Mapping[str, Penalty], lam: Any = 1.0) -> None:
+        if not isinstance(blocks, Mapping) or not blocks:
+            raise TypeError(f"blocks must map path patterns to penalties, got {blocks!r}")
+        for pattern, penalty in blocks.items():
+            if not isinstance(pattern, str) or not isinstance(penalty, Penalty):
+                raise TypeError(f"blocks must map path patterns to penalties, got {pattern!r}: {penalty!r}")
+        _check.number("lam", lam)
+        self._set(tuple(blocks), tuple(blocks.values()), lam)
+
+    def _set(self, patterns: tuple[str, ...], penalties: tuple[Penalty, ...], lam: Any) -> None:
+        object.__setattr__(self, "patterns", patterns)
+        object.__setattr__(self, "penalties", penalties)
+        object.__setattr__(self, "lam", lam)
+
+    def tree_flatten_with_keys(self) -> tuple[tuple[tuple[Any, Any], ...], tuple[str, ...]]:
+        """Strengths and penalties are children; patterns, in their order, are structure."""
+        key = jax.tree_util.GetAttrKey
+        return ((key("penalties"), self.penalties), (key("lam"), self.lam)), self.patterns
+
+    @classmethod
+    def tree_unflatten(cls, patterns: tuple[str, ...], children: Any) -> Self:
+        """Rebuild without looking at the children, which may be placeholders of JAX."""
+        blocks = object.__new__(cls)
+        blocks._set(patterns, tuple(children[0]), children[1])
+        return blocks
+
+    def _parts(self, *trees: PyTree) -> list[tuple[Penalty, list[PyTree]]]:
+        """Each member at its own strength times the common factor, with its share of every tree."""
+        owner = _tree.owners(trees[0], self.patterns)
+        parts = []
+        for k, penalty in enumerate(self.penalties):
+            mine = [_tree.keep(tree, [o == k for o in owner]) for tree in trees]
+            parts.append((penalty.at(penalty.lam * self.lam), mine))
+        return parts
+
+    def value(self, params: PyTree) -> jax.Array:
+        """Sum of the members' penalties, each on its leaves."""
+        return _tree.total([penalty.value(mine) for penalty, (mine,) in self._parts(params)])
+
+    def prox(self, params: PyTree, step: Any) -> PyTree:
+        """Each member's proximal step on its leaves; unmatched leaves are returned as they are."""
+        for penalty, (mine,) in self._parts(params):
+            params = _tree.overlay(penalty.prox(mine, step), params)
+        return params
+
+    def residual(self, params: PyTree, grads: PyTree) -> PyTree:
+        """Each member's residual on its leaves; −gradient on unmatched leaves."""
+        result = _tree.map_floats(jnp.negative, grads)
+        for penalty, mine in self._parts(params, grads):
+            result = _tree.overlay(penalty.residual(*mine), result)
+        return result
+
+    def lam_max(self, grads: PyTree) -> jax.Array:
+        """Return the smallest common factor at which zero is stationary for every member."""
+        ratios = []
+        for penalty, (scaled, (mine,)) in zip(self.penalties, self._parts(grads), strict=True):
+            needed = scaled.lam_max(mine)
+            ratios.append(jnp.where(needed == 0, 0.0, needed / penalty.lam))
+        return _tree.largest(ratios)
+
+    def at(self, lam: Any) -> Self:
+        """Return the same members under the common factor `lam`."""
+        return type(self).tree_unflatten(self.patterns, (self.penalties, lam))
