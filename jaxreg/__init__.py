@@ -8,3 +8,5 @@ from jaxreg.solvers import FISTA, OptaxSolver, Solver, solve, sweep
 from jaxreg.transforms import ProximalState, apply_prox, proximal
 
 __version__ = "0.1.0"
+from jaxreg.path import Path, fit_path
+from jaxreg.selection import MEASURES, Selection, cross_validate

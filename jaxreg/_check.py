@@ -1,6 +1,6 @@
 """Checks of arguments: one clear sentence that names the argument, what was found and what was expected.
 
-Only concrete numbers are looked at. Traced values, and the placeholders that JAX puts into pytrees while it
+Only concrete values are looked at. Traced ones, and the placeholders that JAX puts into pytrees while it
 transforms them, pass through: checking happens once, at the edge.
 """
 
@@ -10,32 +10,39 @@ import jax
 import numpy as np
 
 
-def _concrete(value: Any) -> np.ndarray | None:
-    if isinstance(value, (bool, int, float, np.ndarray, np.generic, list, tuple)):
-        try:
-            return np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
-            return None
-    return None
+def _is_concrete(value: Any) -> bool:
+    if isinstance(value, jax.Array):
+        return not isinstance(value, jax.core.Tracer) and value.is_fully_addressable
+    return isinstance(value, (bool, int, float, np.ndarray, np.generic, list, tuple))
 
 
 def number(name: str, value: Any, *, low: float = 0.0, high: float = np.inf, what: str = "") -> None:
     """Refuse a concrete number, or array of them, that is NaN, infinite or outside [low, high].
 
     Raises:
-        TypeError: if `value` is a string.
+        TypeError: if `value` is no real number: a string, None, complex.
         ValueError: if an entry is outside.
     """
-    if isinstance(value, str):
-        raise TypeError(f"{name} must be a number, got the string {value!r}")
-    array = _concrete(value)
-    if array is None or array.size == 0:
+    refusal = TypeError(f"{name} must be a real number, or an array of them, got {value!r}")
+    if value is None or isinstance(value, str) or np.iscomplexobj(value):
+        raise refusal
+    if not _is_concrete(value):
         return
+    try:
+        array = np.asarray(jax.device_get(value), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise refusal from None
     bad = ~(np.isfinite(array) & (array >= low) & (array <= high))
     if bad.any():
         span = f"in [{low:g}, {high:g}]" if np.isfinite(high) else f"at least {low:g}"
         expected = what or f"finite and {span}"
         raise ValueError(f"{name} must be {expected}, got {array[bad].flat[0]:g}")
+
+
+def numbers(name: str, tree: Any) -> None:
+    """Refuse a tree of numbers, as `number` does, if one is negative, NaN or infinite; None is empty."""
+    for leaf in jax.tree.leaves(tree):
+        number(name, leaf)
 
 
 def lams(value: Any, name: str = "lams") -> None:

@@ -1,15 +1,44 @@
 """Parameter pytrees: paths and patterns, which leaves count, and a little linear algebra on trees."""
 
+import dataclasses
 import fnmatch
+import functools
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 PyTree = Any
+Class = TypeVar("Class", bound=type)
+
+
+def register(cls: Class) -> Class:
+    """Register a frozen dataclass as a pytree; fields marked `static` in their metadata are structure.
+
+    Unlike `jax.tree_util.register_dataclass`, rebuilding runs no `__post_init__`. JAX, and users of
+    `jax.tree.map`, rebuild pytrees around gradients, axis numbers and names, which are no arguments to check.
+    """
+    static = tuple(field.name for field in dataclasses.fields(cls) if field.metadata.get("static"))
+    data = tuple(field.name for field in dataclasses.fields(cls) if field.name not in static)
+
+    def flatten(instance: Any) -> tuple[Any, Any]:
+        values = instance.__dict__
+        return tuple(values[name] for name in data), tuple(values[name] for name in static)
+
+    def flatten_with_keys(instance: Any) -> tuple[Any, Any]:
+        children, structure = flatten(instance)
+        return tuple(zip(map(jax.tree_util.GetAttrKey, data), children, strict=True)), structure
+
+    def unflatten(structure: Any, children: Any) -> Any:
+        instance: Any = object.__new__(cls)
+        instance.__dict__.update(zip(data + static, (*children, *structure), strict=True))
+        return instance
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
 
 
 def is_float(leaf: Any) -> bool:
@@ -21,8 +50,12 @@ def is_float(leaf: Any) -> bool:
 
 
 def map_floats(fn: Callable[..., Any], tree: PyTree, *rest: PyTree) -> PyTree:
-    """`jax.tree.map` over the floating-point leaves; other leaves of the first tree pass through."""
-    return jax.tree.map(lambda leaf, *others: fn(leaf, *others) if is_float(leaf) else leaf, tree, *rest)
+    """`jax.tree.map` over the floating-point leaves, as arrays; other leaves of `tree` pass through."""
+
+    def one(leaf: Any, *others: Any) -> Any:
+        return fn(jnp.asarray(leaf), *others) if is_float(leaf) else leaf
+
+    return jax.tree.map(one, tree, *rest)
 
 
 def floats(tree: PyTree) -> list[Any]:
@@ -75,7 +108,8 @@ def owners(tree: PyTree, patterns: tuple[str, ...]) -> list[int]:
 def keep(tree: PyTree, chosen: list[bool]) -> PyTree:
     """Replace the leaves that are not chosen by None, which JAX takes as an empty subtree."""
     leaves, structure = jax.tree.flatten(tree)
-    return structure.unflatten([leaf if yes else None for leaf, yes in zip(leaves, chosen, strict=True)])
+    kept = [leaf if yes else None for leaf, yes in zip(leaves, chosen, strict=True)]
+    return jax.tree.unflatten(structure, kept)
 
 
 def overlay(top: PyTree, bottom: PyTree) -> PyTree:
@@ -90,18 +124,22 @@ def partition(tree: PyTree) -> tuple[PyTree, PyTree]:
 
 
 def broadcast_weight(weight: PyTree, params: PyTree) -> PyTree:
-    """Give every leaf of `params` its penalty factor: from None (all 1), one array, or a tree prefix.
+    """Give every leaf of `params` its penalty factor, from None (all 1), an array, or a tree prefix of these.
 
     Raises:
-        ValueError: if a factor does not broadcast to its leaf.
+        ValueError: if a factor does not broadcast to its leaf, or the tree is not a prefix of `params`.
     """
-    if weight is None:
-        return jax.tree.map(lambda _: 1.0, params)
-    if isinstance(weight, (list, np.ndarray, jax.Array)) and not isinstance(params, list):
+    if isinstance(weight, list) and not isinstance(params, list):
         weight = jnp.asarray(weight)
-    full = jax.tree.broadcast(weight, params)
+    try:
+        full = jax.tree.broadcast(weight, params, is_leaf=lambda factor: factor is None)
+    except ValueError as error:
+        names = ", ".join(map(repr, paths(params)))
+        raise ValueError(f"weight is a tree that does not fit the parameters {names}: {error}") from None
 
     def check(leaf: Any, factor: Any) -> Any:
+        if factor is None:
+            return 1.0
         shape, needed = jnp.shape(factor), jnp.shape(leaf)
         try:
             fits = np.broadcast_shapes(shape, needed) == needed
@@ -114,19 +152,20 @@ def broadcast_weight(weight: PyTree, params: PyTree) -> PyTree:
     return jax.tree.map(check, params, full)
 
 
+def wide(leaf: Any) -> jax.Array:
+    """Convert to an array of at least float32: half precision holds parameters, but does not compute."""
+    return jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32))
+
+
 def total(values: PyTree) -> jax.Array:
-    """Sum over all leaves, in at least float32; 0 for an empty tree."""
-    leaves = jax.tree.leaves(values)
-    if not leaves:
-        return jnp.zeros(())
-    wide = [jnp.promote_types(jnp.result_type(leaf), jnp.float32) for leaf in leaves]
-    return sum((jnp.sum(leaf, dtype=dtype) for leaf, dtype in zip(leaves, wide, strict=True)), start=0.0)  # type: ignore[return-value]
+    """Sum over all floating-point leaves, in at least float32; 0 for an empty tree."""
+    return sum((jnp.sum(wide(leaf)) for leaf in floats(values)), start=jnp.zeros((), jnp.float32))
 
 
 def largest(values: PyTree) -> jax.Array:
     """Return the largest leaf entry, at least 0; NaN if any entry is NaN."""
-    leaves = [jnp.max(leaf, initial=0.0) for leaf in floats(values)]
-    return jnp.max(jnp.stack([jnp.asarray(leaf, _widest(leaves)) for leaf in leaves])) if leaves else jnp.zeros(())
+    leaves = (jnp.max(wide(leaf), initial=0.0) for leaf in floats(values))
+    return functools.reduce(jnp.maximum, leaves, jnp.zeros((), jnp.float32))
 
 
 def max_abs(tree: PyTree) -> jax.Array:
@@ -136,7 +175,7 @@ def max_abs(tree: PyTree) -> jax.Array:
 
 def vdot(a: PyTree, b: PyTree) -> jax.Array:
     """Inner product over all floating-point leaves."""
-    return total([x * y for x, y in zip(floats(a), floats(b), strict=True)])
+    return total([wide(x) * wide(y) for x, y in zip(floats(a), floats(b), strict=True)])
 
 
 def norm(tree: PyTree) -> jax.Array:
@@ -163,7 +202,3 @@ def all_finite(tree: PyTree) -> jax.Array:
 def size(tree: PyTree) -> int:
     """Count the floating-point entries."""
     return sum(math.prod(jnp.shape(leaf)) for leaf in floats(tree))
-
-
-def _widest(leaves: list[Any]) -> Any:
-    return jnp.result_type(*leaves, jnp.float32) if leaves else jnp.float32

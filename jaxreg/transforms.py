@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxreg import _tree
+from jaxreg import _check, _tree
 from jaxreg._tree import PyTree
 from jaxreg.penalties import Penalty
 
@@ -25,10 +25,15 @@ def apply_prox(params: PyTree, updates: PyTree, penalty: Penalty, step: Any) -> 
         penalty: what to shrink by.
         step: the learning rate of the updates.
 
+    Raises:
+        TypeError: if `penalty` is not a penalty.
+        ValueError: if a path pattern of the penalty matches nothing.
+
     >>> from jaxreg import L1
     >>> apply_prox(jnp.array([1.0, -2.0]), jnp.array([-0.9, 0.0]), L1(1.0), step=0.5)
     Array([ 0. , -1.5], dtype=float32)
     """
+    _check_penalty(penalty)
     return penalty.prox(_moved(params, updates), step)
 
 
@@ -61,8 +66,10 @@ def proximal(
         learning_rate: number or schedule; the one given to `tx`.
 
     Raises:
-        TypeError: if `penalty` is not a penalty, or `tx` not a transformation.
-        ValueError: from `update`, if it is called without `params`; or if the learning rate is negative.
+        TypeError: if `penalty` is not a penalty, `tx` not a transformation, or `learning_rate` neither a number
+            nor a schedule.
+        ValueError: if the learning rate is negative, NaN or infinite; from `init`, if a path pattern of the
+            penalty matches nothing; from `update`, if it is called without `params`.
 
     Source: Duchi & Singer (2009), "Efficient online and batch learning using forward backward splitting",
     JMLR 10.
@@ -74,12 +81,8 @@ def proximal(
     >>> optax.apply_updates(params, updates)
     Array([ 0. , -2.5], dtype=float32)
     """
-    if not isinstance(penalty, Penalty):
-        raise TypeError(f"penalty must be a jaxreg penalty, got {penalty!r}")
-    if not isinstance(tx, optax.GradientTransformation):
-        raise TypeError(f"tx must be an optax GradientTransformation, got {tx!r}")
-    if isinstance(learning_rate, (int, float)) and learning_rate < 0:
-        raise ValueError(f"learning_rate must not be negative, got {learning_rate:g}")
+    _check_penalty(penalty)
+    check_optimizer(tx, learning_rate)
     tx = optax.with_extra_args_support(tx)
 
     def init(params: PyTree) -> ProximalState:
@@ -101,18 +104,38 @@ def proximal(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def check_optimizer(tx: Any, learning_rate: Any) -> None:
+    """Refuse what is no optax transformation, and a learning rate that is neither a schedule nor a step size.
+
+    Raises:
+        TypeError: as said.
+        ValueError: if the learning rate is a negative, NaN or infinite number.
+    """
+    if not isinstance(tx, optax.GradientTransformation):
+        raise TypeError(f"tx must be an optax GradientTransformation, got {tx!r}")
+    if not callable(learning_rate):
+        _check.number("learning_rate", learning_rate)
+
+
+def _check_penalty(penalty: Any) -> None:
+    if not isinstance(penalty, Penalty):
+        raise TypeError(f"penalty must be a jaxreg penalty, got {penalty!r}")
+
+
 def _moved(params: PyTree, updates: PyTree) -> PyTree:
-    return jax.tree.map(
-        lambda p, u: (p + u).astype(jnp.result_type(p)) if _tree.is_float(p) and u is not None else p,
-        params,
-        updates,
-        is_leaf=lambda x: x is None,
-    )
+    """Apply updates as optax does; where there is none (a frozen leaf), the parameter stays."""
+
+    def one(param: Any, update: Any) -> Any:
+        if update is None or not _tree.is_float(param):
+            return param
+        return (param + update).astype(jnp.result_type(param))
+
+    return jax.tree.map(one, params, updates)
 
 
 def _update_to(target: Any, moved: Any, param: Any, update: Any) -> Any:
     """Return the update that takes `param` to `target`; where the prox did nothing, `update` unchanged."""
-    if target is moved or not _tree.is_float(param):
+    if target is moved or update is None or not _tree.is_float(param):
         return update
     # param + (0 − param) is exactly 0 in floating point, so zeros survive optax.apply_updates.
     return jnp.where(target == moved, update, (target - param).astype(jnp.result_type(param)))

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import xlogy
 
+from jaxreg import _check, _tree
 from jaxreg.losses._base import Loss
 
 
-@jax.tree_util.register_dataclass
+@_tree.register
 @dataclasses.dataclass(frozen=True)
 class Logistic(Loss):
     """Logistic loss, ℓ(η, y) = log(1 + exp(η)) − yη for y in {0, 1}, or a proportion in [0, 1].
@@ -35,9 +36,10 @@ class Logistic(Loss):
         return jax.nn.sigmoid(pred) * jax.nn.sigmoid(-pred)
 
     def conjugate(self, dual: jax.Array, target: jax.Array) -> jax.Array:
-        """t log t + (1 − t) log(1 − t) with t = u + y in [0, 1]; infinite outside."""
+        """t log t + (1 − t) log(1 − t) with t = u + y in [0, 1] (to rounding); infinite outside."""
         t = dual + target
-        inside = (t >= 0) & (t <= 1)
+        rounding = 4 * jnp.finfo(t.dtype).eps
+        inside = (t >= -rounding) & (t <= 1 + rounding)
         t = jnp.clip(t, 0, 1)
         return jnp.where(inside, xlogy(t, t) + xlogy(1 - t, 1 - t), jnp.inf)
 
@@ -52,10 +54,6 @@ class Logistic(Loss):
 
     def check(self, target: np.ndarray) -> None:
         """Targets in [0, 1], of both classes."""
-        outside = (target < 0) | (target > 1)
-        if outside.any():
-            raise ValueError(
-                f"y must be 0 or 1 (or a proportion between) for the logistic loss, got {target[outside].flat[0]:g}"
-            )
+        _check.number("y", target, high=1.0, what="0 or 1 (or a proportion between) for the logistic loss")
         if np.ptp(target) == 0:
-            raise ValueError(f"y has only one class (every value is {target.flat[0]:g}): there is nothing to fit")
+            raise ValueError(f"y has one class only (every value is {target.flat[0]:g}): nothing to fit")

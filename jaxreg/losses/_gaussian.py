@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg import _check, _tree
 from jaxreg.losses._base import Loss
 
 
-@jax.tree_util.register_dataclass
+@_tree.register
 @dataclasses.dataclass(frozen=True)
 class Squared(Loss):
     """Half the squared error, ℓ(η, y) = ½(η − y)²: the Gaussian log-likelihood up to scale.
@@ -46,6 +47,7 @@ class Squared(Loss):
         return 1.0
 
     def check(self, target: np.ndarray) -> None:
-        """Any target that is not constant."""
+        """Finite targets that are not constant."""
+        _check.number("y", target, low=-np.inf)
         if np.ptp(target) == 0:
-            raise ValueError(f"y is constant (every value is {target.flat[0]:g}): there is nothing to fit")
+            raise ValueError(f"y is constant (every value is {target.flat[0]:g}): nothing to fit")

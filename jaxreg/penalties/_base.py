@@ -37,7 +37,10 @@ class Penalty(abc.ABC):
 
     @abc.abstractmethod
     def lam_max(self, grads: PyTree) -> jax.Array:
-        """Return the smallest λ at which zero is stationary, given the gradient at zero; infinite if none is."""
+        """Return the smallest λ at which zero is stationary, given the gradient at zero; infinite if none is.
+
+        Unpenalized entries do not count: there the gradient is taken to vanish by itself.
+        """
 
     @abc.abstractmethod
     def at(self, lam: Any) -> Self:
@@ -48,12 +51,15 @@ class Penalty(abc.ABC):
         return _tree.norm(self.residual(params, grads))
 
     def conjugate(self, dual: PyTree) -> jax.Array:
-        """g_λ*(dual) = sup_b ⟨dual, b⟩ − g_λ(b); NaN for a penalty whose conjugate is not known or useless."""
+        """g_λ*(dual) = sup_b ⟨dual, b⟩ − g_λ(b); NaN for a penalty without a useful one."""
         del dual
         return jnp.asarray(jnp.nan)
 
     def shrink(self, dual: PyTree) -> jax.Array:
-        """Return the largest s in [0, 1] at which `conjugate(s · dual)` is surely finite."""
+        """Return an s in [0, 1] at which `conjugate(s · dual)` is surely finite, and small.
+
+        The dual as it is, s = 1, may be better still where the conjugate is finite there too.
+        """
         del dual
         return jnp.asarray(1.0)
 
@@ -89,15 +95,14 @@ class Separable(Penalty):
     def value(self, params: PyTree) -> jax.Array:
         """Sum of the entries' penalties."""
         weight = _tree.broadcast_weight(self.weight, params)
-        terms = jax.tree.map(lambda x, w: self.entry_value(x, w) if _tree.is_float(x) else 0.0, params, weight)
-        return _tree.total(terms)
+        return _tree.total(_tree.map_floats(lambda x, w: self.entry_value(_tree.wide(x), w), params, weight))
 
     def prox(self, params: PyTree, step: Any) -> PyTree:
         """Proximal step, entry by entry. `step` is a number, or an array that broadcasts to every leaf."""
         weight = _tree.broadcast_weight(self.weight, params)
 
         def one(x: jax.Array, w: Any) -> jax.Array:
-            return self.entry_prox(x, w, step).astype(jnp.result_type(x))
+            return self.entry_prox(_tree.wide(x), w, step).astype(x.dtype)
 
         return _tree.map_floats(one, params, weight)
 

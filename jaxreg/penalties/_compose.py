@@ -12,7 +12,7 @@ from jaxreg._tree import PyTree
 from jaxreg.penalties._base import Penalty
 
 
-@jax.tree_util.register_dataclass
+@_tree.register
 @dataclasses.dataclass(frozen=True)
 class Masked(Penalty):
     """A penalty on the leaves whose path matches a pattern; all others are unpenalized, and left untouched.
@@ -23,6 +23,7 @@ class Masked(Penalty):
             named kernel, `enc/*` everything under enc.
 
     Raises:
+        TypeError: if `penalty` is not a penalty, or `include` holds no patterns.
         ValueError: on use, if a pattern matches no parameter; the message lists the paths there are.
 
     >>> from jaxreg import L1
@@ -36,13 +37,15 @@ class Masked(Penalty):
     include: tuple[str, ...] = dataclasses.field(default=("*",), metadata={"static": True})
 
     def __post_init__(self) -> None:
+        if not isinstance(self.penalty, Penalty):
+            raise TypeError(f"penalty must be a jaxreg penalty, got {self.penalty!r}")
         patterns = (self.include,) if isinstance(self.include, str) else tuple(self.include)
         if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
             raise TypeError(f"include must be one or more path patterns, got {self.include!r}")
         object.__setattr__(self, "include", patterns)
 
     @property
-    def lam(self) -> Any:  # type: ignore[override]
+    def lam(self) -> Any:
         """Strength of the inner penalty."""
         return self.penalty.lam
 
@@ -71,7 +74,7 @@ class Masked(Penalty):
         return dataclasses.replace(self, penalty=self.penalty.at(lam))
 
 
-@jax.tree_util.register_pytree_with_keys_class
+@_tree.register
 @dataclasses.dataclass(frozen=True, init=False)
 class Blocks(Penalty):
     """A penalty for each part of a model, by path pattern; a leaf belongs to the first pattern it matches.
@@ -84,7 +87,9 @@ class Blocks(Penalty):
         lam: common factor.
 
     Raises:
-        ValueError: on use, if a pattern matches no parameter; the message lists the paths there are.
+        TypeError: if `blocks` is not a mapping from patterns to penalties.
+        ValueError: if `lam` is negative, NaN or infinite; on use, if a pattern matches no parameter, and the
+            message then lists the paths there are.
 
     >>> from jaxreg import L1, L2
     >>> penalty = Blocks({"head/*": L2(1.0), "*": L1(2.0)})
@@ -93,7 +98,7 @@ class Blocks(Penalty):
     (14.0, 7.0)
     """
 
-    patterns: tuple[str, ...]
+    patterns: tuple[str, ...] = dataclasses.field(metadata={"static": True})
     penalties: tuple[Penalty, ...]
     lam: Any
 
@@ -104,24 +109,9 @@ class Blocks(Penalty):
             if not isinstance(pattern, str) or not isinstance(penalty, Penalty):
                 raise TypeError(f"blocks must map path patterns to penalties, got {pattern!r}: {penalty!r}")
         _check.number("lam", lam)
-        self._set(tuple(blocks), tuple(blocks.values()), lam)
-
-    def _set(self, patterns: tuple[str, ...], penalties: tuple[Penalty, ...], lam: Any) -> None:
-        object.__setattr__(self, "patterns", patterns)
-        object.__setattr__(self, "penalties", penalties)
+        object.__setattr__(self, "patterns", tuple(blocks))
+        object.__setattr__(self, "penalties", tuple(blocks.values()))
         object.__setattr__(self, "lam", lam)
-
-    def tree_flatten_with_keys(self) -> tuple[tuple[tuple[Any, Any], ...], tuple[str, ...]]:
-        """Strengths and penalties are children; patterns, in their order, are structure."""
-        key = jax.tree_util.GetAttrKey
-        return ((key("penalties"), self.penalties), (key("lam"), self.lam)), self.patterns
-
-    @classmethod
-    def tree_unflatten(cls, patterns: tuple[str, ...], children: Any) -> Self:
-        """Rebuild without looking at the children, which may be placeholders of JAX."""
-        blocks = object.__new__(cls)
-        blocks._set(patterns, tuple(children[0]), children[1])
-        return blocks
 
     def _parts(self, *trees: PyTree) -> list[tuple[Penalty, list[PyTree]]]:
         """Each member at its own strength times the common factor, with its share of every tree."""
@@ -159,4 +149,4 @@ class Blocks(Penalty):
 
     def at(self, lam: Any) -> Self:
         """Return the same members under the common factor `lam`."""
-        return type(self).tree_unflatten(self.patterns, (self.penalties, lam))
+        return type(self)(dict(zip(self.patterns, self.penalties, strict=True)), lam)

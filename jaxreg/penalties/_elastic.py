@@ -20,22 +20,28 @@ class Elastic(Separable):
     def mix(self) -> Any:
         """Share r of the absolute value: 1 for L1, 0 for L2."""
 
+    def _parts(self, w: Any) -> tuple[Any, Any]:
+        """Kink λwr and curvature λw(1 − r) of an entry with penalty factor w."""
+        return self.lam * w * self.mix, self.lam * w * (1 - self.mix)
+
     def entry_value(self, x: jax.Array, w: Any) -> jax.Array:
         """λw(r|x| + (1 − r)x²/2)."""
-        return self.lam * w * (self.mix * jnp.abs(x) + (1 - self.mix) * (0.5 * jnp.square(x)))
+        kink, curvature = self._parts(w)
+        return kink * jnp.abs(x) + 0.5 * curvature * jnp.square(x)
 
     def entry_prox(self, x: jax.Array, w: Any, step: Any) -> jax.Array:
-        """Soft threshold at t·r, then division by 1 + t(1 − r), with t = step·λw."""
-        t = step * self.lam * w
-        magnitude = jnp.maximum(jnp.abs(x) - _as(t * self.mix, x), 0)
-        return jnp.sign(x) * magnitude / _as(1 + t * (1 - self.mix), x)
+        """Soft threshold at step·λwr, then division by 1 + step·λw(1 − r)."""
+        kink, curvature = self._parts(w)
+        t = _as(step * kink, x)
+        # With no threshold nothing is cut, so that the derivative at zero is that of a smooth map.
+        moved = jnp.where((jnp.abs(x) <= t) & (t > 0), 0, jnp.where(x < 0, x + t, x - t))
+        return moved / _as(1 + step * curvature, x)
 
     def entry_subdifferential(self, x: jax.Array, w: Any) -> tuple[jax.Array, jax.Array]:
         """λw(r·sign(x) + (1 − r)x) off zero, [−λwr, λwr] at zero."""
-        kink = self.lam * w * self.mix
-        slope = self.lam * w * (1 - self.mix) * x
-        low = slope + jnp.where(x > 0, kink, -kink)
-        high = slope + jnp.where(x < 0, -kink, kink)
+        kink, curvature = self._parts(w)
+        low = curvature * x + jnp.where(x > 0, kink, -kink)
+        high = curvature * x + jnp.where(x < 0, -kink, kink)
         return low, high
 
     def lam_max(self, grads: PyTree) -> jax.Array:
@@ -55,24 +61,24 @@ class Elastic(Separable):
         weight = _tree.broadcast_weight(self.weight, dual)
 
         def one(v: jax.Array, w: Any) -> jax.Array:
-            kink, slope = self.lam * w * self.mix, self.lam * w * (1 - self.mix)
+            kink, curvature = self._parts(w)
             excess = jnp.maximum(jnp.abs(v) - kink, 0)
             rounding = 8 * jnp.finfo(v.dtype).eps * jnp.abs(v)
-            hard = jnp.where(excess > rounding, jnp.inf, 0.0)
-            return jnp.where(slope > 0, 0.5 * excess**2 / jnp.where(slope > 0, slope, 1), hard)
+            hard = jnp.where(excess <= rounding, 0.0, jnp.inf)  # NaN is infeasible
+            return jnp.where(curvature > 0, 0.5 * excess**2 / jnp.where(curvature > 0, curvature, 1), hard)
 
         return _tree.total(_tree.map_floats(one, dual, weight))
 
     def shrink(self, dual: PyTree) -> jax.Array:
-        """min λwr / |v|, at most 1."""
+        """min λwr / |v|, at most 1: the conjugate is 0 there."""
         weight = _tree.broadcast_weight(self.weight, dual)
 
-        def lost(v: jax.Array, w: Any) -> jax.Array:
-            kink = self.lam * w * self.mix
+        def excess(v: jax.Array, w: Any) -> jax.Array:
+            kink, _ = self._parts(w)
             outside = jnp.abs(v) > kink
-            return jnp.where(outside, 1 - kink / jnp.where(outside, jnp.abs(v), 1), 0)
+            return jnp.where(outside, jnp.abs(v), 0) / jnp.where(outside, kink, 1)
 
-        return 1 - _tree.largest(_tree.map_floats(lost, dual, weight))
+        return 1 / jnp.maximum(_tree.largest(_tree.map_floats(excess, dual, weight)), 1)
 
     def at(self, lam: Any) -> Self:
         """Return the same penalty at strength `lam`."""
@@ -85,10 +91,10 @@ def _as(value: Any, like: jax.Array) -> jax.Array:
 
 def _check_fields(penalty: Elastic) -> None:
     _check.number("lam", penalty.lam)
-    _check.number("weight", penalty.weight)
+    _check.numbers("weight", penalty.weight)
 
 
-@jax.tree_util.register_dataclass
+@_tree.register
 @dataclasses.dataclass(frozen=True)
 class L1(Elastic, Norm):
     """Lasso penalty λ Σ w|b|, which sets entries exactly to zero.
@@ -129,7 +135,7 @@ class L1(Elastic, Norm):
         return _tree.largest(_tree.map_floats(one, dual, weight))
 
 
-@jax.tree_util.register_dataclass
+@_tree.register
 @dataclasses.dataclass(frozen=True)
 class L2(Elastic):
     """Ridge penalty λ/2 Σ wb², which shrinks entries and keeps them all.
@@ -159,7 +165,7 @@ class L2(Elastic):
         return 0.0
 
 
-@jax.tree_util.register_dataclass
+@_tree.register
 @dataclasses.dataclass(frozen=True)
 class ElasticNet(Elastic):
     """Elastic net λ Σ w(r|b| + (1 − r)b²/2): selects like L1, and shares weight among correlated entries.

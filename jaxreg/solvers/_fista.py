@@ -1,7 +1,6 @@
 """Accelerated proximal gradient descent."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,37 +9,50 @@ import jax.numpy as jnp
 from jaxreg import _check, _tree
 from jaxreg._tree import PyTree
 from jaxreg.penalties import Penalty
-from jaxreg.solvers._base import Solver
+from jaxreg.solvers._base import Solver, ValueAndGradient
 
 
 class FISTAState(NamedTuple):
-    """Last accepted iterate and its gradient, momentum, step size, and whether a step was ever refused."""
+    """Last accepted iterate with its loss and gradient, lowest objective, momentum, step, and any refusal."""
 
     x: PyTree
+    smooth: jax.Array
     grads: PyTree
+    lowest: jax.Array
     momentum: jax.Array
     step: jax.Array
-    refused: jax.Array
     ever_refused: jax.Array
 
 
-@jax.tree_util.register_dataclass
+@_tree.register
 @dataclasses.dataclass(frozen=True)
 class FISTA(Solver):
     """Accelerated proximal gradient with adaptive restart and a safeguarded step.
 
-    x₊ = prox_{t·g}(y − t∇f(y)), y₊ = x₊ + β(x₊ − x). A trial x₊ is accepted if the curvature along the way,
-    ⟨∇f(x₊) − ∇f(y), x₊ − y⟩ / ‖x₊ − y‖², is at most 1/t: a test that, unlike a difference of function
-    values, does not cancel in float32. The step doubles until the first refusal, then shrinks when refused
-    and grows a little at restarts. The momentum restarts when it points uphill.
+    x₊ = prox_{t·g}(y − t∇f(y)), y₊ = x₊ + β(x₊ − x). A trial x₊ must pass two tests.
+
+    - The curvature along the way, ⟨∇f(x₊) − ∇f(y), x₊ − y⟩ / ‖x₊ − y‖², is at most 1/t. Unlike a difference
+      of function values this does not cancel in float32. If it fails, the step shrinks to suit the curvature.
+    - The objective is finite, and above the lowest so far by no more than rounding could explain (√ε relative).
+      For a convex f and y = x the first test implies it. If it fails, the momentum restarts from x; if y was x
+      already, or nothing is finite, the step shrinks.
+
+    The step doubles until the first refusal, and grows by 5 % with every acceptance after that, so that the first
+    step hardly matters, and neither does a curved region on the way. The momentum also restarts when it points
+    uphill. For a non-convex f the objective still never rises, and stationary points are found.
+
+    There is no preconditioning: bring columns to comparable scales first.
 
     Args:
         tol: bound on the relative stationarity.
         max_steps: budget of trials, accepted or not; each costs two gradients.
         step: first step size to try.
 
+    Raises:
+        ValueError: if a number is negative, NaN or infinite, `step` is 0, or `max_steps` is below 1.
+
     Source: Beck & Teboulle (2009), SIAM J. Imaging Sciences 2; O'Donoghue & Candès (2015), "Adaptive restart
-    for accelerated gradient schemes", Found. Comput. Math. 15, section 3.2; the test is that of
+    for accelerated gradient schemes", Found. Comput. Math. 15, section 3.2; the first test is that of
     Becker, Candès & Grant (2011), "Templates for convex cone problems", section 5.3.
     """
 
@@ -51,14 +63,15 @@ class FISTA(Solver):
     def __post_init__(self) -> None:
         _check.number("tol", self.tol)
         _check.number("max_steps", self.max_steps, low=1)
-        _check.number("step", self.step)
+        _check.number("step", self.step, low=float(jnp.finfo(jnp.float32).tiny), what="positive and finite")
 
-    def init(self, params: PyTree, grads: PyTree, penalty: Penalty) -> FISTAState:
+    def init(self, params: PyTree, value: Any, grads: PyTree, penalty: Penalty) -> FISTAState:
         """No momentum, and the first step size."""
-        del penalty
         scalar = jnp.result_type(_tree.vdot(grads, grads))
-        no = jnp.asarray(False)
-        return FISTAState(params, grads, jnp.ones((), scalar), jnp.asarray(self.step, scalar), no, no)
+        smooth = jnp.asarray(value, scalar)
+        lowest = (smooth + penalty.value(params)).astype(scalar)
+        step = jnp.asarray(self.step, scalar)
+        return FISTAState(params, smooth, grads, lowest, jnp.ones((), scalar), step, jnp.asarray(False))
 
     def update(
         self,
@@ -67,47 +80,55 @@ class FISTA(Solver):
         params: PyTree,
         *,
         penalty: Penalty,
-        gradient: Callable[[PyTree], PyTree],
+        value_and_gradient: ValueAndGradient,
     ) -> tuple[PyTree, FISTAState]:
-        """One trial from the extrapolated point `params`: accept it and extrapolate, or shrink the step."""
+        """One trial from `params`, the point y: accept it and extrapolate, shrink the step, or go back to x."""
+        scalar = state.step.dtype
         trial = penalty.prox(_tree.add(params, grads, -state.step), state.step)
-        trial_grads = gradient(trial)
+        smooth, trial_grads = value_and_gradient(trial)
+        value = smooth + penalty.value(trial)
+
         moved = _tree.add(trial, params, -1.0)
         length = _tree.vdot(moved, moved)
         bend = _tree.vdot(_tree.add(trial_grads, grads, -1.0), moved)
         curvature = bend / jnp.where(length > 0, length, 1)
-        sane = _tree.all_finite(trial) & _tree.all_finite(trial_grads)
-        accept = sane & (curvature * state.step <= 1)
+        finite = _tree.all_finite(trial) & _tree.all_finite(trial_grads) & jnp.isfinite(value)
+        curved = finite & ~(curvature * state.step <= 1)
+        rounding = jnp.sqrt(jnp.finfo(scalar).eps) * jnp.abs(state.lowest)
+        accept = finite & ~curved & ~(value > state.lowest + rounding)
 
         advance = _tree.add(trial, state.x, -1.0)
-        uphill = -_tree.vdot(moved, advance) > 0
-        following = 0.5 * (1 + jnp.sqrt(1 + 4 * state.momentum**2))
+        uphill = _tree.vdot(moved, advance) < 0
+        following = jnp.where(uphill, 1, 0.5 * (1 + jnp.sqrt(1 + 4 * state.momentum**2)))
         push = jnp.where(uphill, 0, (state.momentum - 1) / following)
-        following = jnp.where(uphill, 1, following)
-        extrapolated = _tree.add(trial, advance, push)
 
-        # Refused: aim just below the curvature that was met. Accepted: double until the first refusal.
-        lower = jnp.where(sane, jnp.clip(0.9 / jnp.where(curvature > 0, curvature, 1), 0.01 * state.step), 0)
-        lower = jnp.clip(lower, 0.01 * state.step, 0.5 * state.step)
-        growth = jnp.where(state.ever_refused, jnp.where(uphill, 1.3, 1.0), 2.0)
-        step = jnp.where(accept, state.step * growth, lower).astype(state.step.dtype)
+        # Refused: aim just below the curvature that was met, with care, since the way there may be untypical.
+        aim = jnp.where(finite & (curvature > 0), 0.9 / curvature, 0)
+        at_x = state.momentum == 1
+        shrunk = jnp.where(
+            curved | ~finite | at_x, jnp.clip(aim, 0.1 * state.step, 0.5 * state.step), state.step
+        )
+        grown = state.step * jnp.where(state.ever_refused, 1.05, 2.0)
 
-        updates = _tree.where(accept, _tree.add(extrapolated, params, -1.0), _tree.map_floats(jnp.zeros_like, params))
-        return updates, FISTAState(
+        again = _tree.where(curved, params, state.x)
+        following_point = _tree.where(accept, _tree.add(trial, advance, push), again)
+        return _tree.add(following_point, params, -1.0), FISTAState(
             x=_tree.where(accept, trial, state.x),
+            smooth=jnp.where(accept, smooth, state.smooth).astype(scalar),
             grads=_tree.where(accept, trial_grads, state.grads),
-            momentum=jnp.where(accept, following, state.momentum).astype(state.momentum.dtype),
-            step=step,
-            refused=~accept,
+            lowest=jnp.where(accept, jnp.fmin(value, state.lowest), state.lowest).astype(scalar),
+            momentum=jnp.where(accept, following, jnp.where(curved, state.momentum, 1)).astype(scalar),
+            step=jnp.where(accept, grown, shrunk).astype(scalar),
             ever_refused=state.ever_refused | ~accept,
         )
 
-    def candidate(self, state: FISTAState, params: PyTree, grads: PyTree) -> tuple[PyTree, PyTree]:
+    def candidate(
+        self, state: FISTAState, params: PyTree, value: Any, grads: PyTree
+    ) -> tuple[PyTree, Any, PyTree]:
         """Return the last accepted iterate, which the prox made sparse; not the extrapolated point."""
-        del params, grads
-        return state.x, state.grads
+        del params, value, grads
+        return state.x, state.smooth, state.grads
 
-    def stuck(self, state: FISTAState, updates: PyTree) -> jax.Array:
-        """An accepted step that moved nothing, or a step size that has vanished."""
-        still = _tree.max_abs(updates) == 0
-        return (still & ~state.refused) | (state.step < jnp.finfo(state.step.dtype).tiny * 1e4)
+    def stuck(self, steps: Any, idle: Any) -> Any:
+        """No better point in half of all steps, and a hundred at the least."""
+        return idle > jnp.maximum(100, steps // 2)

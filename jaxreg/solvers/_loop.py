@@ -12,7 +12,7 @@ from jaxreg import _check, _tree
 from jaxreg._result import Result, Solution, Stats, describe_failures
 from jaxreg._tree import PyTree
 from jaxreg.objective import Objective
-from jaxreg.solvers._base import Solver
+from jaxreg.solvers._base import Solver, ValueAndGradient
 from jaxreg.solvers._fista import FISTA
 
 RUNNING = -1
@@ -20,18 +20,27 @@ RUNNING = -1
 
 class _Carry(NamedTuple):
     params: PyTree
+    value: jax.Array
+    grads: PyTree
     state: Any
     best: PyTree
-    best_stationarity: jax.Array
+    stationarity: jax.Array
+    lowest: jax.Array
     code: jax.Array
     steps: jax.Array
+    idle: jax.Array
 
 
 def solve(objective: Objective, params: PyTree, data: Any, *, solver: Solver | None = None) -> Solution:
     """Minimize an objective from a start, for any parameter pytree.
 
     Works under `jit` and `vmap`; λ, data and start may be traced, and a new λ does not recompile. The dtype of
-    the parameters is the precision of the solve.
+    the parameters is the precision of the solve. On accelerators that would round the factors of matrix
+    products (TF32), products are computed in full precision unless `jax_default_matmul_precision` is set.
+
+    Convergence is judged by the largest entry of the residual of 0 ∈ ∇f + ∂g_λ, relative to the largest entry
+    of ∇f at zero or at the start, whichever is larger. A start whose loss is a multiple of that at zero has
+    its gradient divided by that multiple, lest a bad start loosen the tolerance.
 
     Args:
         objective: what to minimize.
@@ -44,6 +53,7 @@ def solve(objective: Objective, params: PyTree, data: Any, *, solver: Solver | N
         problem that did not converge also warns.
 
     Raises:
+        TypeError: if `objective` or `solver` is not of its kind.
         ValueError: if shapes disagree or a path pattern matches nothing.
 
     >>> from jaxreg import L1, Squared
@@ -52,7 +62,7 @@ def solve(objective: Objective, params: PyTree, data: Any, *, solver: Solver | N
     >>> solve(objective, jnp.zeros(2), (X, y)).params
     Array([3., 0.], dtype=float32)
     """
-    solution = _run(objective, params, data, solver or FISTA(), None)
+    solution = _run(objective, params, data, solver, None)
     _warn(solution.result)
     return solution
 
@@ -71,21 +81,32 @@ def sweep(
 
     Returns:
         A `Solution` whose arrays all have a leading axis of length L, in the order of `lams`. A problem
-        that fails says so in its own `result` and leaves the others as they are.
+        that fails says so in its own `result` and leaves the others as they are. Leaves of `params` that are
+        not floating-point come back as they went in, without that axis.
 
     Raises:
+        TypeError: if `objective` or `solver` is not of its kind.
         ValueError: if `lams` is empty, negative, not finite or not one-dimensional.
     """
     _check.lams(lams)
-    solution = _run(objective, params, data, solver or FISTA(), jnp.asarray(lams))
+    solution = _run(objective, params, data, solver, jnp.asarray(lams, float))
     _warn(solution.result)
     return solution
 
 
-def _run(objective: Objective, params: PyTree, data: Any, solver: Solver, lams: Any) -> Solution:
+def _run(objective: Objective, params: PyTree, data: Any, solver: Solver | None, lams: Any) -> Solution:
     """Keep leaves that JAX cannot trace (functions, strings) out of the compiled program's arguments."""
+    solver = FISTA() if solver is None else solver
+    if not isinstance(objective, Objective):
+        raise TypeError(f"objective must be a jaxreg Objective, got {objective!r}")
+    if not isinstance(solver, Solver):
+        raise TypeError(
+            f"solver must be a jaxreg Solver, got {solver!r}; wrap an optax optimizer in OptaxSolver"
+        )
     leaves, structure = jax.tree.flatten(params)
-    traceable = [isinstance(leaf, (jax.Array, np.ndarray, np.generic, int, float, complex)) for leaf in leaves]
+    traceable = [
+        isinstance(leaf, (jax.Array, np.ndarray, np.generic, int, float, complex)) for leaf in leaves
+    ]
     arrays = _tree.keep(params, traceable)
     objects = tuple(None if yes else leaf for leaf, yes in zip(leaves, traceable, strict=True))
     solution = _compiled(objective, arrays, data, solver, lams, structure, objects)
@@ -95,7 +116,13 @@ def _run(objective: Objective, params: PyTree, data: Any, solver: Solver, lams: 
 
 @functools.partial(jax.jit, static_argnames=("structure", "objects"))
 def _compiled(
-    objective: Objective, arrays: PyTree, data: Any, solver: Solver, lams: Any, structure: Any, objects: tuple[Any, ...]
+    objective: Objective,
+    arrays: PyTree,
+    data: Any,
+    solver: Solver,
+    lams: Any,
+    structure: Any,
+    objects: tuple[Any, ...],
 ) -> Solution:
     params, rest = _tree.partition(_tree.overlay(arrays, structure.unflatten(objects)))
     params = jax.tree.map(jnp.asarray, params)
@@ -104,7 +131,8 @@ def _compiled(
         problem = objective if lam is None else objective.at(lam)
         return _loop(problem, params, rest, data, solver)
 
-    solution = one(None) if lams is None else jax.vmap(one)(lams)
+    with jax.default_matmul_precision(jax.config.jax_default_matmul_precision or "highest"):
+        solution = one(None) if lams is None else jax.vmap(one)(lams)
     # What is not floating-point is the same for every λ and is handed back once, without a λ axis.
     return Solution(_tree.overlay(solution.params, arrays), solution.result, solution.stats)
 
@@ -112,47 +140,70 @@ def _compiled(
 def _loop(objective: Objective, params: PyTree, rest: PyTree, data: Any, solver: Solver) -> Solution:
     penalty = objective.penalty
 
-    def gradient(p: PyTree) -> PyTree:
-        return objective.value_and_gradient(_tree.overlay(p, rest), data)[1]
+    def value_and_gradient(p: PyTree) -> tuple[Any, PyTree]:
+        return objective.value_and_gradient(_tree.overlay(p, rest), data)
 
-    grads = gradient(params)
-    at_zero = gradient(jax.tree.map(jnp.zeros_like, params))
-    scale = jnp.maximum(_tree.max_abs(grads), jnp.nan_to_num(_tree.max_abs(at_zero), nan=0.0, posinf=0.0))
-    scale = jnp.where(scale > 0, scale, 1)
-    dtype = jnp.result_type(*jax.tree.leaves(params), jnp.bfloat16)
-    tol = jnp.maximum(jnp.asarray(solver.tol, scale.dtype), 10 * jnp.finfo(dtype).eps)
-
-    def body(carry: _Carry) -> _Carry:
-        grads = gradient(carry.params)
-        x, x_grads = solver.candidate(carry.state, carry.params, grads)
-        stationarity = _tree.max_abs(penalty.residual(x, x_grads)) / scale
-        finite = jnp.isfinite(stationarity) & _tree.all_finite(x)
-        better = finite & (stationarity < carry.best_stationarity)
-        updates, state = solver.update(grads, carry.state, carry.params, penalty=penalty, gradient=gradient)
-        code = jnp.where(solver.stuck(state, updates), Result.STALLED, RUNNING)
-        code = jnp.where(carry.steps + 1 >= solver.max_steps, Result.MAX_STEPS, code)
-        code = jnp.where(stationarity <= tol, Result.CONVERGED, code)
+    def judge(carry: _Carry) -> _Carry:
+        """Compare the candidate with the best point so far, and see whether this is the end."""
+        x, smooth, x_grads = solver.candidate(carry.state, carry.params, carry.value, carry.grads)
+        value = (smooth + penalty.value(x)).astype(scale.dtype)
+        stationarity = (_tree.max_abs(penalty.residual(x, x_grads)) / scale).astype(scale.dtype)
+        finite = (
+            _tree.all_finite(x) & _tree.all_finite(x_grads) & ~jnp.isnan(value) & ~jnp.isnan(stationarity)
+        )
+        converged = stationarity <= tol
+        # The lower objective is better; where rounding hides which is lower, the smaller stationarity.
+        rounding = 10 * jnp.finfo(scale.dtype).eps * jnp.abs(carry.lowest)
+        level = ~(value > carry.lowest + rounding)
+        better = (value < carry.lowest - rounding) | (level & (stationarity < carry.stationarity))
+        better = finite & (better | converged)
+        idle = jnp.where(better, 0, carry.idle + 1)
+        code = jnp.where(solver.stuck(carry.steps, idle), Result.STALLED, RUNNING)
+        code = jnp.where(carry.steps >= solver.max_steps, Result.MAX_STEPS, code)
+        code = jnp.where(converged, Result.CONVERGED, code)
         code = jnp.where(finite, code, Result.DIVERGED)
-        return _Carry(
-            params=_tree.add(carry.params, updates),
-            state=state,
+        return carry._replace(
             best=_tree.where(better, x, carry.best),
-            best_stationarity=jnp.where(better, stationarity, carry.best_stationarity),
+            stationarity=jnp.where(better, stationarity, carry.stationarity),
+            lowest=jnp.where(better, jnp.fmin(value, carry.lowest), carry.lowest),
             code=code.astype(jnp.int32),
-            steps=carry.steps + 1,
+            idle=idle,
         )
 
-    start = _Carry(
-        params=params,
-        state=solver.init(params, grads, penalty),
-        best=params,
-        best_stationarity=jnp.full_like(scale, jnp.inf),
-        code=jnp.asarray(RUNNING, jnp.int32),
-        steps=jnp.zeros((), jnp.int32),
-    )
-    end = jax.lax.while_loop(lambda carry: carry.code == RUNNING, body, start)
+    def body(carry: _Carry) -> _Carry:
+        updates, state = solver.update(
+            carry.grads, carry.state, carry.params, penalty=penalty, value_and_gradient=value_and_gradient
+        )
+        params = _tree.add(carry.params, updates)
+        value, grads = value_and_gradient(params)
+        return judge(
+            carry._replace(params=params, value=value, grads=grads, state=state, steps=carry.steps + 1)
+        )
+
+    value, grads = value_and_gradient(params)
+    scale = _gradient_scale(value, grads, *value_and_gradient(jax.tree.map(jnp.zeros_like, params)))
+    tol = jnp.maximum(jnp.asarray(solver.tol, scale.dtype), 10 * _epsilon(params))
+    none, nowhere = jnp.zeros((), jnp.int32), jnp.full_like(scale, jnp.inf)
+    state = solver.init(params, value, grads, penalty)
+    start = _Carry(params, value, grads, state, params, nowhere, nowhere, code=none, steps=none, idle=none)
+    end = jax.lax.while_loop(lambda carry: carry.code == RUNNING, body, judge(start))
     value = objective.value(_tree.overlay(end.best, rest), data)
-    return Solution(end.best, end.code, Stats(end.steps, end.best_stationarity, value))
+    return Solution(end.best, end.code, Stats(end.steps, end.stationarity, value))
+
+
+def _gradient_scale(value: Any, grads: PyTree, value_at_zero: Any, grads_at_zero: PyTree) -> jax.Array:
+    """Return what stationarity is relative to (see `solve`), from the loss at the start and at zero."""
+    start, zero = _tree.max_abs(grads), _tree.max_abs(grads_at_zero)
+    known = jnp.isfinite(zero) & jnp.isfinite(value_at_zero)
+    worse = known & (value > value_at_zero)
+    multiple = jnp.maximum(jnp.abs(value) / jnp.abs(value_at_zero), 1)
+    scale = jnp.maximum(jnp.where(worse, start / multiple, start), jnp.where(known, zero, 0))
+    return jnp.where(scale > 0, scale, 1).astype(start.dtype)
+
+
+def _epsilon(params: PyTree) -> float:
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(params)]
+    return float(jnp.finfo(jnp.result_type(*dtypes, jnp.bfloat16)).eps)
 
 
 def _warn(result: Any) -> None:
@@ -160,4 +211,6 @@ def _warn(result: Any) -> None:
         return
     failures = describe_failures(np.asarray(result))
     if failures:
-        warnings.warn(f"of {np.size(result)} problems: {failures}; see .result and .stats", RuntimeWarning, stacklevel=3)
+        warnings.warn(
+            f"of {np.size(result)} problems: {failures}; see .result and .stats", RuntimeWarning, stacklevel=3
+        )

@@ -1,0 +1,21 @@
+"""Tables in, models out: csv and parquet, the encoding of columns as numbers, and model.json."""
+
+from jaxreg.io._columns import Categories, Numeric
+from jaxreg.io._model import LOSSES, Fit, Model
+from jaxreg.io._prepare import Encoding, Prepared, prepare
+from jaxreg.io._table import BUILTIN, InputError, read_table, write_table
+
+__all__ = [
+    "BUILTIN",
+    "LOSSES",
+    "Categories",
+    "Encoding",
+    "Fit",
+    "InputError",
+    "Model",
+    "Numeric",
+    "Prepared",
+    "prepare",
+    "read_table",
+    "write_table",
+]

@@ -1,0 +1,119 @@
+"""Checks of what the linear door is given; everything past here can rely on it."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxreg import _check
+from jaxreg.linear.design import Dense, as_design
+from jaxreg.losses import Loss
+from jaxreg.penalties import Elastic, ElasticNet, Penalty
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearData:
+    """Checked data of a linear model. Weights, offset and factors are float64 and full length."""
+
+    design: Dense
+    target: np.ndarray
+    sample_weight: np.ndarray
+    offset: np.ndarray
+    factor: np.ndarray
+
+
+def linear_data(
+    X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, offset: Any, dtype: Any
+) -> LinearData:
+    """Check everything that a linear model is fitted to. Call it with x64 on.
+
+    Raises:
+        TypeError: if something is not of its kind.
+        ValueError: if lengths disagree, or a value is NaN, infinite or outside its domain.
+    """
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss must be a jaxreg loss such as Squared(), got {loss!r}")
+    if not isinstance(penalty, Penalty):
+        raise TypeError(f"penalty must be a jaxreg penalty such as L1(), got {penalty!r}")
+    if not isinstance(penalty, Elastic):
+        name = type(penalty).__name__
+        raise TypeError(f"linear models take L1, L2 or ElasticNet, got {name}; for {name} use Objective and solve")
+    design = as_design(X, dtype)
+    n, p = design.shape
+    target = vector("y", y, n)
+    weights = np.ones(n) if sample_weight is None else vector("sample_weight", sample_weight, n)
+    if (weights < 0).any() or not (weights > 0).sum() >= 2:
+        raise ValueError("sample_weight must not be negative, and must be positive for at least 2 rows")
+    loss.check(target[weights > 0])
+    shift = np.zeros(n) if offset is None else vector("offset", offset, n)
+    return LinearData(design, target, weights, shift, _factor(penalty, p))
+
+
+def vector(name: str, value: Any, n: int) -> np.ndarray:
+    """Check a finite numeric vector of length n, and return it in float64.
+
+    Raises:
+        TypeError: if it is not numeric.
+        ValueError: if it has another shape, or NaN or infinite entries.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be numeric, got dtype {array.dtype}")
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.shape != (n,):
+        raise ValueError(f"{name} must have one value per row of X, shape ({n},), got shape {array.shape}")
+    array = array.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        raise ValueError(f"{name} has {bad.size} NaN or infinite entries, the first at row {bad[0]}")
+    return array
+
+
+def _factor(penalty: Elastic, p: int) -> np.ndarray:
+    weight = penalty.weight
+    if weight is None:
+        return np.ones(p)
+    if not isinstance(weight, (int, float, list, tuple, np.ndarray, np.generic, jax.Array)):
+        raise TypeError(f"weight must be a number or an array of penalty factors here, got {type(weight).__name__}")
+    factor = np.asarray(weight, dtype=np.float64)
+    if factor.shape not in ((), (p,)):
+        raise ValueError(f"weight must have one factor per column of X, shape ({p},), got shape {factor.shape}")
+    _check.number("weight", factor)
+    if not (factor > 0).any():
+        raise ValueError("weight leaves every column unpenalized: at least one factor must be positive")
+    return np.broadcast_to(factor, (p,)).copy()
+
+
+def mixes(penalty: Elastic, l1_ratios: Any) -> np.ndarray:
+    """Shares of the absolute value, (R,): those asked for, or the penalty's own.
+
+    Raises:
+        TypeError: if l1 ratios are asked of a penalty that has no such mix.
+        ValueError: if they are empty or outside [0, 1].
+    """
+    if l1_ratios is None:
+        mix = np.asarray(penalty.mix, dtype=np.float64)
+        if mix.ndim != 0:
+            raise ValueError(f"l1_ratio must be one number, got shape {mix.shape}; give several as l1_ratios=")
+        return mix[None]
+    if not isinstance(penalty, ElasticNet):
+        raise TypeError(f"l1_ratios needs penalty=ElasticNet(), got {type(penalty).__name__}")
+    ratios = np.asarray(l1_ratios, dtype=np.float64)
+    if ratios.ndim != 1 or ratios.size == 0:
+        raise ValueError(f"l1_ratios must be a list of one or more mixes, got {l1_ratios!r}")
+    _check.number("l1_ratios", ratios, high=1.0)
+    return ratios
+
+
+def tolerance(tol: Any) -> float:
+    """Check a tolerance on the relative duality gap.
+
+    Raises:
+        ValueError: if it is not a positive finite number.
+    """
+    _check.number("tol", tol)
+    if not float(tol) > 0:
+        raise ValueError(f"tol must be positive, got {tol:g}")
+    return float(tol)

@@ -1,0 +1,103 @@
+"""Working-set columns as each training set sees them: predictions, correlations and Grams, lazily standardized.
+
+A coefficient vector here has d = 1 + w entries: the intercept, then the working set in standardized units.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg.linear.design import Design, Views
+
+
+class Data(NamedTuple):
+    """Target and offset (n,), and the training sets' weights (F, n)."""
+
+    target: jax.Array
+    offset: jax.Array
+    weights: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Gathered columns x (n, w) shared by all training sets, with each set's shift and scale (F, w).
+
+    The standardized column is (x − shift) / scale. `free` (F, 1 + w) marks the entries that may be nonzero:
+    the intercept if there is one, and columns that vary; padding is not free. Columns that differ between
+    training sets (rotated ones) have x of shape (F, n, w).
+    """
+
+    x: jax.Array
+    shift: jax.Array
+    scale: jax.Array
+    free: jax.Array
+    index: jax.Array
+    """(w,) which column of X each is; padding repeats one."""
+
+    def of(self, f: jax.Array) -> jax.Array:
+        """Columns of training set f before standardization, (n, w)."""
+        return self.x if self.x.ndim == 2 else self.x[f]
+
+    def standardized(self, f: jax.Array) -> jax.Array:
+        """Ones and the standardized columns of training set f, (n, 1 + w)."""
+        x = (self.of(f) - self.shift[f]) / self.scale[f]
+        return jnp.concatenate([jnp.ones((x.shape[0], 1)), x], axis=1)
+
+    def predict(self, f: jax.Array, b: jax.Array) -> jax.Array:
+        """Linear predictor (B, n) of coefficients (B, d), each in its training set f (B,)."""
+        slopes = b[:, 1:] / self.scale[f]
+        level = b[:, 0] - jnp.sum(self.shift[f] * slopes, axis=1)
+        if self.x.ndim == 2:
+            return _dot(slopes, self.x.T) + level[:, None]
+        return jnp.einsum("bw,bnw->bn", slopes, self.x[f], precision="highest") + level[:, None]
+
+    def correlate(self, f: jax.Array, rows: jax.Array) -> jax.Array:
+        """Inner products (B, d) of rows (B, n) with the intercept's ones and the standardized columns."""
+        total = jnp.sum(rows, axis=1, keepdims=True)
+        if self.x.ndim == 2:
+            raw = _dot(rows, self.x)
+        else:
+            raw = jnp.einsum("bn,bnw->bw", rows, self.x[f], precision="highest")
+        return jnp.concatenate([total, (raw - total * self.shift[f]) / self.scale[f]], axis=1)
+
+    def gram(self, f: jax.Array, weights: jax.Array) -> jax.Array:
+        """Weighted Gram (B, d, d) of ones and standardized columns, for weights (B, n); one at a time."""
+
+        def one(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
+            x = self.standardized(pair[0])
+            return _dot(x.T, x * pair[1][:, None])
+
+        return jax.lax.map(one, (f, weights))
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, precision="highest")
+
+
+def gather(design: Design, views: Views, index: np.ndarray, width: int, intercept: bool) -> Columns:
+    """Gather the columns of a working set, padded to `width` columns that are never free."""
+    padded = np.zeros(width, dtype=np.int64)
+    padded[: index.size] = index
+    return _gather(design, views, padded, np.arange(width) < index.size, intercept)
+
+
+@jax.jit
+def _gather(design: Design, views: Views, index: jax.Array, real: jax.Array, intercept: jax.Array) -> Columns:
+    center = views.mean[0][index]
+    x = design.gather(index, center)
+    free = views.varies[:, index] & real
+    first = jnp.broadcast_to(intercept, (free.shape[0], 1))
+    free = jnp.concatenate([first, free], axis=1)
+    return Columns(x, views.mean[:, index] - center, views.scale[:, index], free, index)
+
+
+def bucket(size: int, most: int) -> int:
+    """Round up to one of few sizes (16, 24, 32, 48, 64, …), so that few shapes are compiled; at most `most`."""
+    width = 16
+    while width < size:
+        width = width * 3 // 2 if width & (width - 1) == 0 else width * 4 // 3
+    return min(width, most)

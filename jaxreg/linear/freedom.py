@@ -1,0 +1,83 @@
+"""Effective degrees of freedom of an elastic-net fit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg.linear.columns import Columns, bucket, gather
+from jaxreg.linear.engine import Problem
+
+
+def degrees_of_freedom(
+    problem: Problem, index: np.ndarray, b: np.ndarray, l2: np.ndarray, l1: np.ndarray
+) -> np.ndarray:
+    """Degrees of freedom of the first training set's fits, (L,), intercept not counted.
+
+    For the lasso the number of nonzero coefficients; with a ridge part the trace of the active columns'
+    smoother, tr(X_A(X_AᵀWX_A + λ₂D)⁻¹X_AᵀW), where W also holds the loss's second derivative.
+
+    Args:
+        problem: data.
+        index: ever-active columns, (a,).
+        b: intercept and slopes of the first training set, (L, 1 + a).
+        l2: ridge strengths, (L,).
+        l1: strengths of the absolute value, (L,).
+
+    Source: Zou, Hastie & Tibshirani (2007), "On the degrees of freedom of the lasso", Annals of Statistics 35;
+    Zou (2005) for the elastic net.
+    """
+    active = b[:, 1:] != 0
+    if not l2.any() or index.size == 0:
+        return active.sum(axis=1).astype(np.float64)
+    # Without a kink every column that varies is active, at whatever value.
+    active = active | (l1 == 0)[:, None]
+    n = problem.design.shape[0]
+    columns = gather(problem.design, problem.views, index, index.size, problem.intercept)
+    eta = columns.predict(jnp.zeros(len(b), int), jnp.asarray(b)) + problem.data.offset
+    curvature = problem.loss.second_derivative(eta, problem.data.target)
+    weights = problem.data.weights[0] * curvature
+    ridge = l2[:, None] * problem.factor[index]
+    most = int(active.sum(axis=1).max())
+    if most <= n:
+        size = bucket(most, index.size)
+        order = np.argsort(~active, axis=1, kind="stable")[:, :size]
+        chosen = np.take_along_axis(active, order, axis=1)
+        shrinkage = np.take_along_axis(ridge, order, axis=1)
+        return np.asarray(_by_columns(columns, *map(jnp.asarray, (order, chosen, shrinkage)), weights))
+    return np.asarray(_by_samples(columns, jnp.asarray(active & (ridge > 0)), jnp.asarray(ridge), weights))
+
+
+def _view(columns: Columns, weight: jax.Array) -> jax.Array:
+    """First set's columns, centered under these weights when there is an intercept to do so, times √weight."""
+    x = (columns.of(jnp.asarray(0)) - columns.shift[0]) / columns.scale[0] * columns.free[0, 1:]
+    mean = jnp.where(columns.free[0, 0], weight @ x / jnp.sum(weight), 0)
+    return (x - mean) * jnp.sqrt(weight)[:, None]
+
+
+@jax.jit
+def _by_columns(
+    columns: Columns, order: jax.Array, chosen: jax.Array, ridge: jax.Array, weights: jax.Array
+) -> jax.Array:
+    def one(task: tuple[jax.Array, ...]) -> jax.Array:
+        which, real, shrinkage, weight = task
+        x = _view(columns, weight)[:, which] * real
+        gram = x.T @ x
+        system = gram + jnp.diag(jnp.where(real, shrinkage, 1))
+        # A singular system (dependent, unpenalized columns) has the rank as its trace.
+        values, vectors = jnp.linalg.eigh(system)
+        kept = values > 1e-12 * jnp.max(values)
+        inverse = jnp.where(kept, 1 / jnp.where(kept, values, 1), 0)
+        return jnp.sum(inverse * jnp.sum(vectors * (gram @ vectors), axis=0))
+
+    return jax.lax.map(one, (order, chosen, ridge, weights))
+
+
+@jax.jit
+def _by_samples(columns: Columns, active: jax.Array, ridge: jax.Array, weights: jax.Array) -> jax.Array:
+    def one(task: tuple[jax.Array, ...]) -> jax.Array:
+        real, shrinkage, weight = task
+        x = _view(columns, weight) * jnp.where(real, 1 / jnp.sqrt(jnp.where(real, shrinkage, 1)), 0)
+        values = jnp.maximum(jnp.linalg.eigvalsh(x @ x.T), 0)
+        return jnp.sum(values / (values + 1))
+
+    return jax.lax.map(one, (active, ridge, weights))

@@ -1,0 +1,57 @@
+"""The grid of strengths."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxreg import _check
+from jaxreg.linear.engine import Problem
+from jaxreg.penalties import ElasticNet
+
+
+def make_grid(problem: Problem, mix: float, lams: Any, lam_min_ratio: float | None) -> np.ndarray:
+    """Strengths in decreasing order, (L,): those given, or a geometric grid from λ_max down.
+
+    λ_max is where the first coefficient of the first training set becomes nonzero. The grid ends at
+    `lam_min_ratio` · λ_max: 1e-3 if n > p, else 1e-2, unless given. Pure ridge has no λ_max; its grid spans the
+    useful degrees of freedom instead, from trace/λ = 0.1 down to 1e-4 of the mean eigenvalue of the Gram.
+
+    Raises:
+        TypeError: if `lams` is neither a count nor a list.
+        ValueError: if a strength is negative or not finite, the list is empty, or a count or ratio is
+            out of range.
+    """
+    if isinstance(lams, (bool, str)):
+        raise TypeError(f"lams must be a number of strengths or a list of them, got {lams!r}")
+    if not np.isscalar(lams) and np.ndim(lams) > 0:
+        _check.lams(lams)
+        return np.sort(np.asarray(lams, dtype=np.float64))[::-1].copy()
+    if int(lams) != lams or lams < 1:  # type: ignore[arg-type, operator, call-overload]
+        raise ValueError(f"lams must be a positive number of strengths or a list of them, got {lams}")
+    if lam_min_ratio is not None and not 0 < lam_min_ratio < 1:
+        raise ValueError(f"lam_min_ratio must be between 0 and 1, got {lam_min_ratio:g}")
+
+    n, p = problem.design.shape
+    penalized = problem.factor > 0
+    gradient = np.asarray(problem.null.gradient[0])[penalized]
+    weights = problem.factor[penalized]
+    top = float(ElasticNet(1.0, mix, weights).lam_max(gradient))
+    ratio = (1e-3 if n > p else 1e-2) if lam_min_ratio is None else lam_min_ratio
+    if not np.isfinite(top):
+        trace = _trace(problem)
+        top = 10 * trace
+        ratio = 1e-5 / min(n, p) if lam_min_ratio is None else lam_min_ratio
+    if not top > 0:
+        raise ValueError("no column of X is related to y: the null model is already the best fit at any strength")
+    return top * ratio ** np.linspace(0, 1, int(lams))  # type: ignore[arg-type]
+
+
+def _trace(problem: Problem) -> float:
+    """Trace of the first training set's Gram under the loss's curvature, each column over its factor."""
+    views, penalized = problem.views, problem.factor > 0
+    _, variance = problem.design.moments(views.weights[:1])
+    mean, scale = np.asarray(views.mean[0]), np.asarray(views.scale[0])
+    raw_mean, _ = problem.design.moments(views.weights[:1])
+    spread = (np.asarray(variance[0]) + (np.asarray(raw_mean[0]) - mean) ** 2) / scale**2
+    curvature = problem.loss.curvature if np.isfinite(problem.loss.curvature) else 1.0
+    return curvature * float(np.sum(spread[penalized] / problem.factor[penalized]))

@@ -1,0 +1,109 @@
+"""The null model of every training set: intercept, unpenalized columns and offset only."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg.linear.columns import Columns, Data
+from jaxreg.linear.design import Design, Views
+from jaxreg.losses import Loss
+
+
+class Null(NamedTuple):
+    """Where every path starts, and what certificates are relative to."""
+
+    primal: jax.Array
+    """(F,) weighted mean loss."""
+    derivative: jax.Array
+    """(F, n) derivative of the loss."""
+    gradient: jax.Array
+    """(F, p) gradient in the standardized columns."""
+    basis: jax.Array
+    """(F, n, m) orthonormal (under each set's weights) basis of the unpenalized directions, intercept included."""
+    basis_gradient: jax.Array
+    """(F, m, p) correlations of the basis with the standardized columns."""
+    coef: jax.Array
+    """(F, 1 + u) intercept and coefficients of the unpenalized columns, standardized."""
+    deviance: jax.Array
+    """(F,) weighted mean deviance."""
+
+
+@jax.jit
+def fit_null(design: Design, views: Views, loss: Loss, data: Data, unpenalized: Columns) -> Null:
+    """Fit the null model by Newton's method and correlate what it leaves with every column."""
+    many = data.weights.shape[0]
+    sets = jnp.arange(many)
+    basis, whitening = jax.vmap(_orthonormal, in_axes=(None, 0, 0))(unpenalized, sets, data.weights)
+    gamma = jax.vmap(_newton, in_axes=(None, None, 0, 0))(loss, data, data.weights, basis)
+    eta = data.offset + jnp.einsum("fnm,fm->fn", basis, gamma, precision="highest")
+    derivative = loss.derivative(eta, data.target)
+
+    m = basis.shape[2]
+    rows = jnp.concatenate([derivative[:, None], jnp.swapaxes(basis, 1, 2)], axis=1)
+    gradient = correlate_views(design, views, jnp.repeat(sets, 1 + m), rows.reshape(-1, rows.shape[2]))
+    gradient = gradient.reshape(many, 1 + m, -1)
+    return Null(
+        primal=jnp.sum(data.weights * loss.value(eta, data.target), axis=1),
+        derivative=derivative,
+        gradient=gradient[:, 0],
+        basis=basis,
+        basis_gradient=gradient[:, 1:],
+        coef=jnp.einsum("fdm,fm->fd", whitening, gamma, precision="highest"),
+        deviance=jnp.sum(data.weights * loss.deviance(eta, data.target), axis=1),
+    )
+
+
+def correlate_views(design: Design, views: Views, f: jax.Array, rows: jax.Array) -> jax.Array:
+    """Weighted inner products (B, p) of rows (B, n) with the standardized columns of training sets f (B,)."""
+    rows = views.weights[f] * rows
+    total = jnp.sum(rows, axis=1, keepdims=True)
+    return jnp.where(views.varies[f], (design.correlate(rows) - total * views.mean[f]) / views.scale[f], 0)
+
+
+def _orthonormal(columns: Columns, f: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whiten ones and unpenalized columns: the basis (n, m), and the map (m, m) from it to coefficients.
+
+    Directions that are absent, or depend on others, become zero.
+    """
+    x = columns.standardized(f) * columns.free[f]
+    values, vectors = jnp.linalg.eigh(x.T @ (x * weight[:, None]))
+    kept = values > 1e-12 * jnp.max(values)
+    whitening = vectors * jnp.where(kept, 1 / jnp.sqrt(jnp.where(kept, values, 1)), 0)
+    return x @ whitening, whitening
+
+
+def _newton(loss: Loss, data: Data, weight: jax.Array, basis: jax.Array) -> jax.Array:
+    """Minimize the loss over the basis: Newton steps, halved until they descend."""
+
+    def value(eta: jax.Array) -> jax.Array:
+        return jnp.sum(weight * loss.value(eta, data.target))
+
+    def gradient(eta: jax.Array) -> jax.Array:
+        return basis.T @ (weight * loss.derivative(eta, data.target))
+
+    def body(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        gamma, eta, rounds = state
+        hessian = basis.T @ (basis * (weight * loss.second_derivative(eta, data.target))[:, None])
+        absent = jnp.diagonal(hessian) == 0
+        move = -jnp.linalg.solve(hessian + jnp.diag(jnp.where(absent, 1.0, 0.0)), gradient(eta))
+        eta_move = basis @ move
+
+        def halve(t: jax.Array) -> jax.Array:
+            return 0.5 * t
+
+        def worse(t: jax.Array) -> jax.Array:
+            trial = value(eta + t * eta_move)
+            now = value(eta)
+            return ~(trial <= now + 1e-14 * jnp.abs(now)) & (t > 1e-10)
+
+        t = jax.lax.while_loop(worse, halve, jnp.asarray(1.0))
+        return gamma + t * move, eta + t * eta_move, rounds + 1
+
+    scale = jnp.sqrt(jnp.sum(weight * jnp.square(loss.derivative(data.offset, data.target))))
+
+    def unfinished(state: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        return (jnp.max(jnp.abs(gradient(state[1]))) > 1e-14 * scale) & (state[2] < 30)
+
+    start = (jnp.zeros(basis.shape[1]), data.offset, jnp.asarray(0))
+    return jax.lax.while_loop(unfinished, body, start)[0]

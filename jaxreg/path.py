@@ -1,0 +1,266 @@
+"""`fit_path`: a linear model at every strength."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._result import describe_failures
+from jaxreg.linear import Fits, Problem, fit, make_views
+from jaxreg.linear.arguments import LinearData, linear_data, mixes, tolerance, vector
+from jaxreg.linear.freedom import degrees_of_freedom
+from jaxreg.linear.grid import make_grid
+from jaxreg.losses import Loss, Squared
+from jaxreg.penalties import L1, Elastic
+
+Progress = bool | Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Path:
+    """Fits of a linear model along strengths λ, in decreasing order. Arrays are numpy's.
+
+    Attributes:
+        lams: strengths, (L,).
+        coef: coefficients on the scale of the X that was given, (L, p).
+        intercept: (L,), 0 if none was fitted.
+        gap: duality gap relative to the null model's objective, (L,); NaN where no dual bound exists (λ = 0).
+        kkt: largest residual of the optimality condition, relative to the gradient at the null model, (L,).
+        df: effective degrees of freedom without the intercept, (L,); for the lasso the number of nonzeros.
+        deviance_ratio: share of the null deviance that is explained, (L,).
+        result: how each problem ended, (L,), see `Result`.
+        loss: the loss.
+        penalty: the penalty, at the strength it was given with.
+        stats: what the engine counted: inner steps, and the size of the final working set.
+    """
+
+    lams: np.ndarray
+    coef: np.ndarray
+    intercept: np.ndarray
+    gap: np.ndarray
+    kkt: np.ndarray
+    df: np.ndarray
+    deviance_ratio: np.ndarray
+    result: np.ndarray
+    loss: Loss
+    penalty: Elastic
+    stats: dict[str, Any]
+
+    @property
+    def nonzero(self) -> np.ndarray:
+        """Number of nonzero coefficients, (L,)."""
+        return (self.coef != 0).sum(axis=1)
+
+    def coef_at(self, lam: float) -> tuple[np.ndarray, float]:
+        """Coefficients (p,) and intercept at a strength, linearly interpolated between grid points.
+
+        Raises:
+            ValueError: if `lam` is outside the grid.
+        """
+        low, high = self.lams[-1], self.lams[0]
+        if not low * (1 - 1e-9) <= lam <= high * (1 + 1e-9):
+            raise ValueError(f"lam must be within the path, from {low:g} to {high:g}, got {lam:g}")
+        lam = float(np.clip(lam, low, high))
+        after = int(np.searchsorted(-self.lams, -lam))
+        before = max(after - 1, 0)
+        if self.lams[after] == lam or before == after:
+            return self.coef[after].copy(), float(self.intercept[after])
+        share = (self.lams[before] - lam) / (self.lams[before] - self.lams[after])
+        coef = (1 - share) * self.coef[before] + share * self.coef[after]
+        return coef, float((1 - share) * self.intercept[before] + share * self.intercept[after])
+
+    def predict(self, X: Any, lam: float | None = None, kind: str = "mean", offset: Any = None) -> np.ndarray:
+        """Predict for new rows.
+
+        Args:
+            X: (n, p).
+            lam: a strength; None for all of them.
+            kind: "mean" for the expected target (a probability for the logistic loss), "link" for the
+                linear predictor.
+            offset: (n,), added to the linear predictor.
+
+        Returns:
+            (n,) for one strength, (n, L) for all.
+
+        Raises:
+            ValueError: if shapes disagree, `lam` is outside the grid, or `kind` is unknown.
+        """
+        X = np.asarray(X, dtype=np.float64)
+        if X.ndim != 2 or X.shape[1] != self.coef.shape[1]:
+            raise ValueError(f"X must have shape (rows, {self.coef.shape[1]}), got {X.shape}")
+        coef, intercept = (self.coef, self.intercept) if lam is None else self.coef_at(lam)
+        link = X @ np.asarray(coef).T + intercept
+        if offset is not None:
+            link = link + vector("offset", offset, len(X)).reshape(-1, *[1] * (link.ndim - 1))
+        return _as_kind(self.loss, link, kind)
+
+    def plot(self, **options: Any) -> Any:
+        """Draw the coefficients along λ; returns a `jaxreg.plots.PathDisplay`."""
+        from jaxreg.plots import PathDisplay  # upstairs, and only here: drawing is optional
+
+        return PathDisplay.from_path(self, **options)
+
+    def __repr__(self) -> str:
+        """One line that says what was fitted."""
+        return (
+            f"Path({type(self.loss).__name__} + {type(self.penalty).__name__}, {len(self.lams)} λ from "
+            f"{self.lams[0]:.4g} to {self.lams[-1]:.4g}, up to {self.nonzero.max()} of {self.coef.shape[1]} features)"
+        )
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+def fit_path(
+    X: Any,
+    y: Any,
+    *,
+    loss: Loss | None = None,
+    penalty: Elastic | None = None,
+    lams: Any = 100,
+    lam_min_ratio: float | None = None,
+    sample_weight: Any = None,
+    offset: Any = None,
+    intercept: bool = True,
+    standardize: bool = True,
+    tol: float = 1e-6,
+    dtype: Any = None,
+    progress: Progress = False,
+) -> Path:
+    """Fit a linear model at every strength: min (1/Σw) Σ wᵢ ℓ(xᵢᵀb + b₀ + oᵢ, yᵢ) + g_λ(b).
+
+    With `standardize`, each column is divided by its weighted standard deviation (dividing by Σw, as glmnet
+    does) before it is penalized; coefficients are returned on the original scale. A constant column has
+    coefficient 0. Of duplicate columns any split of their common coefficient is a solution, and one is
+    returned. All arithmetic is float64, whatever JAX's global setting, and every solution is certified.
+
+    Args:
+        X: features, (n, p): numpy or JAX array, or data frame of numbers.
+        y: target, (n,); 0 or 1 for `Logistic`.
+        loss: `Squared()` unless given.
+        penalty: `L1()` unless given; also `L2` or `ElasticNet`, with penalty factors as its `weight`. Its own
+            strength is not used.
+        lams: number of strengths, or the strengths in any order; they come back in decreasing order.
+        lam_min_ratio: smallest strength as a share of the largest, for a number of strengths.
+        sample_weight: weights w ≥ 0, (n,).
+        offset: offsets o on the link scale, (n,).
+        intercept: whether to fit b₀, which is never penalized; without it, columns are not centered.
+        standardize: whether to penalize standardized columns.
+        tol: bound on the relative duality gap.
+        dtype: storage of X, float32 or float64; that of X unless given. It halves the memory, not the precision
+            of the arithmetic.
+        progress: True to print progress, or a function of (λ done, λ in all).
+
+    Returns:
+        A `Path`. Problems that miss `tol` say so in `result`, and warn once with how many.
+
+    Raises:
+        TypeError: if something is not of its kind.
+        ValueError: if shapes disagree or a value is NaN, infinite or outside its domain.
+
+    >>> from jaxreg.datasets import load_diabetes
+    >>> X, y, _ = load_diabetes()
+    >>> fit_path(X, y)
+    Path(Squared + L1, 100 λ from 45.16 to 0.04516, up to 10 of 10 features)
+    """
+    loss, penalty = loss or Squared(), penalty or L1()
+    tol = tolerance(tol)
+    with jax.enable_x64(True):
+        data = linear_data(X, y, loss, penalty, sample_weight, offset, dtype)
+        problem = make_problem(data, loss, data.sample_weight[None], intercept, standardize)
+        mix = mixes(penalty, None)
+        grid = make_grid(problem, mix[0], lams, lam_min_ratio)[None]
+        fits = fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, reporter(progress))
+        path = make_paths(problem, fits, penalty, mix, grid)[0]
+    warn(path.result)
+    return path
+
+
+def make_problem(
+    data: LinearData, loss: Loss, weights: np.ndarray, intercept: bool, standardize: bool
+) -> Problem:
+    """Standardize for every training set, given by its sample weights (F, n), and fit the null models."""
+    design, intercept = data.design, bool(intercept)
+    views = make_views(design, weights, intercept, bool(standardize))
+    return Problem.make(design, views, loss, data.target, data.offset, data.factor, intercept)
+
+
+def original_scale(problem: Problem, fits: Fits) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes (L, F, R, a) of the ever-active columns and intercepts (L, F, R) for X as it was given."""
+    scale = np.asarray(problem.views.scale)[None, :, None][..., fits.index]
+    mean = np.asarray(problem.views.mean)[None, :, None][..., fits.index]
+    slopes = fits.slopes / scale
+    return slopes, fits.intercept - np.sum(slopes * mean, axis=-1)
+
+
+def make_paths(problem: Problem, fits: Fits, penalty: Elastic, mix: np.ndarray, grid: np.ndarray) -> list[Path]:
+    """One `Path` per l1 ratio, of the first training set."""
+    slopes, intercepts = original_scale(problem, fits)
+    p = problem.design.shape[1]
+    loss, data = problem.loss, problem.data
+    weights = np.asarray(data.weights[0])
+    x = np.asarray(problem.design.gather(jnp.asarray(fits.index), jnp.zeros(fits.index.size)))
+    null_deviance = float(problem.null.deviance[0])
+    paths = []
+    for r in range(len(mix)):
+        coef = np.zeros((len(fits.slopes), p))
+        coef[:, fits.index] = slopes[:, 0, r]
+        eta = intercepts[:, 0, r, None] + slopes[:, 0, r] @ x.T + np.asarray(data.offset)
+        deviance = np.asarray(loss.deviance(jnp.asarray(eta), data.target)) @ weights
+        df = fits.df[:, 0, r]
+        if np.isnan(df).any():
+            b = np.concatenate([fits.intercept[:, 0, r, None], fits.slopes[:, 0, r]], axis=1)
+            df = degrees_of_freedom(problem, fits.index, b, grid[r] * (1 - mix[r]), grid[r] * mix[r])
+        paths.append(
+            Path(
+                lams=grid[r],
+                coef=coef,
+                intercept=intercepts[:, 0, r],
+                gap=fits.gap[:, 0, r],
+                kkt=fits.kkt[:, 0, r],
+                df=df,
+                deviance_ratio=1 - deviance / null_deviance if null_deviance > 0 else np.zeros(len(grid[r])),
+                result=fits.result[:, 0, r],
+                loss=loss,
+                penalty=_with_mix(penalty, mix[r]),
+                stats={"steps": fits.steps[:, 0, r], "ever_active": fits.index.size},
+            )
+        )
+    return paths
+
+
+def _with_mix(penalty: Elastic, mix: float) -> Elastic:
+    if "l1_ratio" in {field.name for field in dataclasses.fields(penalty)}:  # type: ignore[arg-type]
+        return dataclasses.replace(penalty, l1_ratio=float(mix))  # type: ignore[type-var]
+    return penalty
+
+
+def _as_kind(loss: Loss, link: np.ndarray, kind: str) -> np.ndarray:
+    if kind == "link":
+        return link
+    if kind != "mean":
+        raise ValueError(f'kind must be "mean" or "link", got {kind!r}')
+    with jax.enable_x64(True):
+        return np.asarray(loss.mean(jnp.asarray(link)))
+
+
+def reporter(progress: Progress) -> Callable[[int, int], None] | None:
+    """Turn the `progress` argument into a function, or None."""
+    if callable(progress):
+        return progress
+    if not progress:
+        return None
+    return lambda done, total: print(f"\r{done}/{total} strengths", end="\n" if done == total else "", flush=True)
+
+
+def warn(result: np.ndarray) -> None:
+    """Warn once, with how many problems ended how."""
+    failures = describe_failures(result)
+    if failures:
+        message = f"of {result.size} problems: {failures}; see .result, .gap and .kkt"
+        warnings.warn(message, RuntimeWarning, stacklevel=3)

@@ -1,0 +1,90 @@
+"""What all pictures share: colours, the λ axis, the axis on top, and the marks of chosen strengths."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe & Ito (2008), "Color universal design": colour-blind readers can tell these apart. Yellow, which
+# vanishes on white, is replaced by a brown.
+INK, MUTED, FAINT = "#1f2328", "#6a737d", "#d0d7de"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
+
+
+def new_axes(ax: "Axes | None") -> "Axes":
+    if ax is None:
+        try:
+            pyplot = importlib.import_module("matplotlib.pyplot")
+        except ImportError as error:
+            raise ImportError('plots need matplotlib: pip install "jaxreg[plot]"') from error
+        ax = pyplot.subplots(figsize=(7.2, 4.3), layout="constrained")[1]
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(MUTED)
+    ax.tick_params(colors=INK, which="both", labelsize=9)
+    ax.xaxis.label.set_color(INK)
+    ax.yaxis.label.set_color(INK)
+    return ax
+
+
+def drawable(lams: Any) -> np.ndarray:
+    """Positions of the positive strengths, from strong to weak."""
+    lams = np.asarray(lams, float)
+    order = np.argsort(-lams, kind="stable")
+    order = order[lams[order] > 0]
+    if order.size == 0:
+        raise ValueError("lams has no positive strength to draw on a log scale")
+    return order
+
+
+def lambda_axis(ax: "Axes", lams: np.ndarray) -> None:
+    ticker = importlib.import_module("matplotlib.ticker")
+    high, low = lams.max(), lams.min()
+    if high == low:
+        high, low = 2 * high, low / 2
+    ax.set_xscale("log")
+    ax.set_xlim(high * (high / low) ** 0.01, low)
+    ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high / low < 50 else (1,), numticks=20))
+    ax.xaxis.set_minor_locator(ticker.NullLocator())
+    ax.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _short(value)))
+    ax.set_xlabel("←  stronger penalty        λ  (log scale)        weaker penalty  →")
+
+
+def _short(value: float) -> str:
+    """Write 0.01 as it is, and 0.00001 as 10⁻⁵."""
+    exponent = int(np.floor(np.log10(value) + 1e-9))
+    if -4 < exponent < 5:
+        return f"{value:g}"
+    digits = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    lead = value / 10.0**exponent
+    return f"10{digits}" if abs(lead - 1) < 1e-6 else f"{lead:g}·10{digits}"
+
+
+def top_axis(ax: "Axes", lams: np.ndarray, counts: np.ndarray, label: str, form: str) -> None:
+    """Write counts at eight places, evenly spaced in log λ."""
+    where = np.linspace(np.log(lams[0]), np.log(lams[-1]), 8) if len(lams) > 1 else np.log(lams)
+    nearest = np.unique([int(np.argmin(np.abs(np.log(lams) - at))) for at in where])
+    top = ax.secondary_xaxis("top")
+    ticker = importlib.import_module("matplotlib.ticker")
+    top.xaxis.set_major_locator(ticker.FixedLocator(lams[nearest]))
+    top.xaxis.set_minor_locator(ticker.NullLocator())
+    top.xaxis.set_major_formatter(ticker.FixedFormatter([form.format(counts[i]) for i in nearest]))
+    top.tick_params(length=0, labelsize=9, colors=MUTED, pad=1)
+    top.spines["top"].set_visible(False)
+    top.set_xlabel(label, color=MUTED, fontsize=9)
+
+
+def mark(ax: "Axes", lam_min: float | None, lam_1se: float | None) -> None:
+    """Lines at the chosen strengths, named on their outer sides so that close ones do not collide."""
+    marks = [(lam_1se, "λ 1se", "right", ":"), (lam_min, "λ min", "left", "--")]
+    if lam_min is not None and lam_min == lam_1se:
+        marks = [(lam_min, "λ min = λ 1se", "left", "--")]
+    for lam, name, side, dashes in marks:
+        if lam is not None and lam > 0:
+            ax.axvline(lam, color=INK, linewidth=0.9, linestyle=dashes, zorder=2.5)
+            ax.annotate(
+                name, (lam, 1), (-4 if side == "right" else 4, -2), xycoords=ax.get_xaxis_transform(),
+                textcoords="offset points", ha=side, va="top", fontsize=9, color=INK,
+            )  # fmt: skip

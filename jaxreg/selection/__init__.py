@@ -1,0 +1,8 @@
+"""Choosing a model: cross-validation over all λ, l1 ratios and folds at once."""
+
+from jaxreg.selection._cross_validate import cross_validate
+from jaxreg.selection._folds import make_folds
+from jaxreg.selection._measures import MEASURES
+from jaxreg.selection._selection import Selection
+
+__all__ = ["MEASURES", "Selection", "cross_validate", "make_folds"]
