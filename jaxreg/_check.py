@@ -34,8 +34,8 @@ def number(name: str, value: Any, *, low: float = 0.0, high: float = np.inf, wha
         raise refusal from None
     bad = ~(np.isfinite(array) & (array >= low) & (array <= high))
     if bad.any():
-        span = f"in [{low:g}, {high:g}]" if np.isfinite(high) else f"at least {low:g}"
-        expected = what or f"finite and {span}"
+        above = f" and at least {low:g}" if np.isfinite(low) else ""
+        expected = what or "finite" + (f" and in [{low:g}, {high:g}]" if np.isfinite(high) else above)
         raise ValueError(f"{name} must be {expected}, got {array[bad].flat[0]:g}")
 
 

@@ -1,23 +1,6 @@
-"""How numbers and measures are written for people: in tables, pictures, reports and on the command line."""
+"""How numbers are written for people: in tables, pictures, reports and on the command line."""
 
 import math
-
-MEASURES = {
-    "deviance": "deviance",
-    "mse": "mean squared error",
-    "mae": "mean absolute error",
-    "error": "misclassification rate",
-    "auc": "area under the ROC curve",
-}
-
-
-def measure_name(measure: str) -> str:
-    """Return the words for a measure, or the measure itself if it has none.
-
-    >>> measure_name("mse")
-    'mean squared error'
-    """
-    return MEASURES.get(measure, measure)
 
 
 def number(value: float, digits: int = 4) -> str:

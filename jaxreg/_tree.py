@@ -126,6 +126,8 @@ def partition(tree: PyTree) -> tuple[PyTree, PyTree]:
 def broadcast_weight(weight: PyTree, params: PyTree) -> PyTree:
     """Give every leaf of `params` its penalty factor, from None (all 1), an array, or a tree prefix of these.
 
+    Factors come in the leaf's own precision, and in at least float32.
+
     Raises:
         ValueError: if a factor does not broadcast to its leaf, or the tree is not a prefix of `params`.
     """
@@ -137,19 +139,17 @@ def broadcast_weight(weight: PyTree, params: PyTree) -> PyTree:
         names = ", ".join(map(repr, paths(params)))
         raise ValueError(f"weight is a tree that does not fit the parameters {names}: {error}") from None
 
-    def check(leaf: Any, factor: Any) -> Any:
-        if factor is None:
-            return 1.0
-        shape, needed = jnp.shape(factor), jnp.shape(leaf)
+    def one(leaf: jax.Array, factor: Any) -> jax.Array:
+        factor = jnp.asarray(1.0 if factor is None else factor, wide(leaf).dtype)
         try:
-            fits = np.broadcast_shapes(shape, needed) == needed
+            fits = np.broadcast_shapes(factor.shape, leaf.shape) == leaf.shape
         except ValueError:
             fits = False
-        if is_float(leaf) and not fits:
-            raise ValueError(f"weight of shape {shape} does not fit a parameter of shape {needed}")
+        if not fits:
+            raise ValueError(f"weight of shape {factor.shape} does not fit a parameter of shape {leaf.shape}")
         return factor
 
-    return jax.tree.map(check, params, full)
+    return map_floats(one, params, full)
 
 
 def wide(leaf: Any) -> jax.Array:

@@ -1,7 +1,7 @@
 """Loss ∘ predict + penalty, and the one place where the scaling convention stands.
 
-Everything in jaxreg minimizes (1/Σw) Σᵢ wᵢ ℓ(predᵢ, yᵢ) + g_λ(params), with ½ in every square. A dual point is a
-vector u of per-sample derivatives; with v = −(1/Σw) Σᵢ wᵢ uᵢ xᵢ the dual value is
+Everything in jaxreg minimizes (1/Σw) Σᵢ wᵢ ℓ(predᵢ, yᵢ) + g_λ(params), with ½ in every square. A dual point
+is a vector u of per-sample derivatives; with v = −(1/Σw) Σᵢ wᵢ uᵢ xᵢ the dual value is
 (1/Σw) Σᵢ wᵢ (uᵢoᵢ − ℓ*(uᵢ, yᵢ)) − g_λ*(v), for offsets o.
 """
 
@@ -19,7 +19,7 @@ from jaxreg.penalties import Penalty
 
 def weighted_mean(values: jax.Array, sample_weight: jax.Array | None) -> jax.Array:
     """(1/Σw) Σᵢ wᵢ valuesᵢ over the first axis, summed over any others."""
-    per_sample = values.reshape(values.shape[0], -1).sum(axis=1)
+    per_sample = jnp.sum(values, axis=tuple(range(1, values.ndim)))
     if sample_weight is None:
         return jnp.mean(per_sample)
     return jnp.sum(sample_weight * per_sample) / jnp.sum(sample_weight)
@@ -34,7 +34,7 @@ def dual_value(
     sample_weight: jax.Array,
     offset: jax.Array | float = 0.0,
 ) -> jax.Array:
-    """Return the dual objective of a linear model at u = `dual`: a lower bound of the primal, for any feasible u.
+    """Return the dual objective of a linear model at u = `dual`: a lower bound of the primal, for any u.
 
     Args:
         loss: with a conjugate.
@@ -45,7 +45,8 @@ def dual_value(
         sample_weight: w, shape (n,).
         offset: o, shape (n,) or 0.
 
-    Source: Fenchel duality; Borwein & Lewis (2006), "Convex analysis and nonlinear optimization", theorem 3.3.5.
+    Source: Fenchel duality; Borwein & Lewis (2006), "Convex analysis and nonlinear optimization", theorem
+    3.3.5.
     """
     fit = weighted_mean(dual * offset - loss.conjugate(dual, target), sample_weight)
     return fit - penalty.conjugate(-correlation)
@@ -89,18 +90,26 @@ class Objective:
         elif not callable(loss):
             raise TypeError(f"loss must be a jaxreg loss or a function f(params, data), got {loss!r}")
         elif predict is not None:
-            raise TypeError("predict has no place beside a loss function f(params, data), which predicts by itself")
+            raise TypeError(
+                "predict has no place beside a function f(params, data), which predicts by itself"
+            )
         self.loss, self.penalty, self.predict = loss, penalty, predict
 
     def smooth(self, params: PyTree, data: Any) -> jax.Array:
         """Return the smooth part, (1/Σw) Σᵢ wᵢ ℓ(predᵢ, yᵢ).
 
         Raises:
+            TypeError: if `data` is not as said for a `Loss`.
             ValueError: if predictions and targets, or weights, differ in shape.
         """
         if self.predict is None:
             return self.loss(params, data)  # type: ignore[operator]
         assert isinstance(self.loss, Loss)
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            # Unpacking an array would take its first rows for X and y.
+            raise TypeError(
+                f"data must be (X, y) or (X, y, sample_weight), got {type(data).__name__}: {data!r:.100}"
+            )
         X, target, *rest = data
         pred = self.predict(params, X)
         target = jnp.asarray(target)
@@ -117,7 +126,7 @@ class Objective:
         return self.smooth(params, data) + self.penalty.value(params)
 
     def value_and_gradient(self, params: PyTree, data: Any) -> tuple[jax.Array, PyTree]:
-        """Smooth part, and its gradient in the floating-point leaves; the gradient has None for all others."""
+        """Smooth part, and its gradient in the floating-point leaves, with None for all others."""
         floats, rest = _tree.partition(params)
         return jax.value_and_grad(lambda p: self.smooth(_tree.overlay(p, rest), data))(floats)
 

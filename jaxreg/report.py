@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 import jaxreg
-from jaxreg._format import count, measure_name, number, plus_minus
+from jaxreg._format import count, number, plus_minus
 from jaxreg._result import describe_failures
 from jaxreg.io import Fit, Model, Prepared
-from jaxreg.plots import FAINT, INK, MUTED, CVDisplay, PathDisplay
-from jaxreg.selection._cross_validate import Selection
+from jaxreg.plots import COLOURS, FAINT, INK, MUTED, CVDisplay, PathDisplay, darker, lighter
+from jaxreg.selection import MEASURES, Selection
 
 PENALTIES = {"l1": "L1 (lasso)", "l2": "L2 (ridge)", "elastic_net": "elastic net"}
 
@@ -34,7 +34,16 @@ class Chosen:
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """One feature in the chosen models. `effect` is its coefficient times its standard deviation, at λ_min."""
+    """One feature in the chosen models.
+
+    Attributes:
+        feature: its name.
+        at_min: coefficient at λ_min, on the scale of the table.
+        at_1se: coefficient at λ_1se.
+        effect: coefficient at λ_min times the standard deviation of the feature.
+        effect_1se: coefficient at λ_1se times the same.
+
+    """
 
     feature: str
     at_min: float
@@ -54,7 +63,9 @@ class Summary:
         penalty: "l1", "l2" or "elastic_net".
         standardize: whether λ refers to standardized features.
         command: what was typed.
+        constant: score of a constant prediction in the same folds.
         extra: notes beside those on the table.
+
     """
 
     table: str
@@ -63,6 +74,7 @@ class Summary:
     penalty: str
     standardize: bool
     command: str
+    constant: float
     extra: tuple[str, ...] = ()
 
     @property
@@ -93,8 +105,14 @@ class Summary:
         """Mix of the winning elastic net, None for other penalties."""
         return float(self.best.path.penalty.mix) if self.penalty == "elastic_net" else None
 
+    @property
+    def unit(self) -> str:
+        """What effects add to."""
+        ready = self.ready
+        return f"the log-odds of {ready.target} = {ready.classes[1]}" if ready.classes else ready.target
+
     def chosen(self) -> list[Chosen]:
-        """The models at λ_min and λ_1se."""
+        """Return the models at λ_min and λ_1se."""
         best, rows = self.best, []
         for key, name in (("min", "λ min"), ("1se", "λ 1se")):
             i = best.index(key)
@@ -107,7 +125,7 @@ class Summary:
                     error=plus_minus(best.mean[i], best.se[i]),
                     kept=int((best.path.coef[i] != 0).sum()),
                     explained=f"{best.path.deviance_ratio[i]:.1%}",
-                    gap="–" if math.isnan(gap) else f"{max(gap, 0):.0e}",
+                    gap="–" if math.isnan(gap) else f"{gap:.0e}" if gap > 1e-15 else "≤ 1e-15",
                 )
             )
         return rows
@@ -122,11 +140,13 @@ class Summary:
         return sorted(rows, key=lambda row: (-abs(row.effect), -abs(row.effect_1se)))
 
     def headline(self) -> str:
-        """What the sweep found, in a sentence or two."""
+        """Say what the sweep found, in a sentence or two."""
         at_min, at_1se = self.chosen()
         best, p = self.best, self.ready.X.shape[1]
-        name = measure_name(best.measure)
-        kept = [row.feature for row in sorted(self.effects(), key=lambda r: -abs(r.effect_1se)) if row.at_1se != 0]
+        name = MEASURES[best.measure].title
+        kept = [
+            row.feature for row in sorted(self.effects(), key=lambda r: -abs(r.effect_1se)) if row.at_1se != 0
+        ]
         names = f": {', '.join(kept)}" if 0 < len(kept) <= min(8, p - 1) else ""
         if self.penalty == "l2":
             text = f"Ridge keeps all {count(p, 'feature')} and shrinks them."
@@ -135,26 +155,25 @@ class Summary:
         else:
             text = f"{at_1se.kept} of {count(p, 'feature')} kept at λ 1se{names}."
         text += f" Cross-validated {name}: {at_min.error} at λ min"
-        if (best.path.coef[0] == 0).all():
-            text += f", {number(best.mean[0])} for a constant prediction"
-        return text + "."
+        return f"{text}, {number(self.constant)} for a constant prediction."
 
     def notes(self) -> list[str]:
-        """What a reader should know about the table and the fit."""
+        """Say what a reader should know about the table and the fit."""
         best = self.best
         notes = [*self.ready.notes, *self.extra]
         index, last = best.index("min"), len(best.lams) - 1
         if index == last > 0:
             notes.append(
-                "The best λ is the weakest that was tried: the penalty hardly helps here, or the grid ends too early."
+                "The best λ is the weakest tried: the penalty hardly helps, or the grid ends too early."
             )
         failures = describe_failures(best.path.result)
         if failures:
-            notes.append(f"Of {count(last + 1, 'fit')} on all rows: {failures}; their gaps say how far off they may be.")
+            fits = count(last + 1, "fit")
+            notes.append(f"Of {fits} on all rows: {failures}; their gaps say how far off they may be.")
         return notes
 
     def model(self) -> Model:
-        """What model.json holds."""
+        """Make what model.json holds."""
         best = self.best
         fits = {
             key: Fit(
@@ -185,6 +204,7 @@ def render(summary: Summary) -> str:
 
     Raises:
         ImportError: if jinja2 or matplotlib is not installed.
+
     """
     try:
         jinja2 = importlib.import_module("jinja2")
@@ -206,21 +226,23 @@ def render(summary: Summary) -> str:
     effects = summary.effects()
     kept = [row for row in effects if row.at_min != 0 or row.at_1se != 0]
     widest = max((max(abs(row.effect), abs(row.effect_1se)) for row in kept), default=1.0)
-    unit = f"of {ready.target}" if ready.classes is None else f"of the log-odds of {ready.target} = {ready.classes[1]}"
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("jaxreg", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("jaxreg", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["number"] = number
     return environment.get_template("report.html.j2").render(
         summary=summary,
         ready=ready,
         best=best,
-        measure=measure_name(best.measure),
+        measure=MEASURES[best.measure].title,
         drawings=drawings,
         kept=kept,
         dropped=[row.feature for row in effects if row.at_min == 0 and row.at_1se == 0],
         widest=widest,
-        unit=unit,
+        colours=[(colour, darker(colour), lighter(colour)) for colour in COLOURS],
         ratios=_ratios(summary.grid),
         version=jaxreg.__version__,
     )
@@ -240,7 +262,7 @@ def _ratios(grid: Selection) -> list[dict[str, Any]]:
 
 
 def _svg(figure: Any, name: str) -> str:
-    """A figure as inline SVG that follows the page: its text is text, its ink the page's."""
+    """Turn a figure into inline SVG that follows the page: its text is text, its ink is the page's."""
     matplotlib = importlib.import_module("matplotlib")
     buffer = text_io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
@@ -253,6 +275,7 @@ def _svg(figure: Any, name: str) -> str:
     # Two drawings on one page must not share ids.
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(url\(|href=")#', rf"\1#{name}-", svg)
-    for colour, variable in ((INK, "--ink"), (MUTED, "--muted"), (FAINT, "--faint")):
-        svg = svg.replace(colour, f"var({variable})")
-    return svg
+    names = {INK: "ink", MUTED: "muted", FAINT: "faint"}
+    names |= {colour: f"line-{i}" for i, colour in enumerate(COLOURS)}
+    names |= {darker(colour): f"text-{i}" for i, colour in enumerate(COLOURS)}
+    return re.sub("|".join(names), lambda found: f"var(--{names[found[0]]})", svg)

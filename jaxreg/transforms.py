@@ -38,9 +38,9 @@ def apply_prox(params: PyTree, updates: PyTree, penalty: Penalty, step: Any) -> 
 
 
 class ProximalState(NamedTuple):
-    """State of `proximal`: steps taken, the penalty (its strength may be replaced at any time), inner state."""
+    """State of `proximal`: steps taken, the penalty (replace its strength at any time), inner state."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]
     penalty: Penalty
     inner: optax.OptState
 
@@ -48,7 +48,7 @@ class ProximalState(NamedTuple):
 def proximal(
     tx: optax.GradientTransformation, penalty: Penalty, learning_rate: ScalarOrSchedule
 ) -> optax.GradientTransformationExtraArgs:
-    """Follow every step of `tx` by the proximal step of `penalty`: train with the loss alone, get exact zeros.
+    """Follow every step of `tx` by the prox of `penalty`: train with the loss alone, get exact zeros.
 
     The new parameters are prox_{η_t·g}(params + updates), where η_t is the learning rate at the same count
     that `tx` sees. With `optax.sgd` this is proximal gradient descent, whose fixed points are exactly the
@@ -66,8 +66,8 @@ def proximal(
         learning_rate: number or schedule; the one given to `tx`.
 
     Raises:
-        TypeError: if `penalty` is not a penalty, `tx` not a transformation, or `learning_rate` neither a number
-            nor a schedule.
+        TypeError: if `penalty` is not a penalty, `tx` not a transformation, or `learning_rate` neither a
+            number nor a schedule.
         ValueError: if the learning rate is negative, NaN or infinite; from `init`, if a path pattern of the
             penalty matches nothing; from `update`, if it is called without `params`.
 

@@ -3,7 +3,7 @@
 from jaxreg.io._columns import Categories, Numeric
 from jaxreg.io._model import LOSSES, Fit, Model
 from jaxreg.io._prepare import Encoding, Prepared, prepare
-from jaxreg.io._table import BUILTIN, InputError, read_table, write_table
+from jaxreg.io._table import BUILTIN, InputError, check_suffix, read_table, suggest, write_table
 
 __all__ = [
     "BUILTIN",
@@ -15,7 +15,9 @@ __all__ = [
     "Model",
     "Numeric",
     "Prepared",
+    "check_suffix",
     "prepare",
     "read_table",
+    "suggest",
     "write_table",
 ]

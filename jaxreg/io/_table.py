@@ -57,10 +57,9 @@ def read_table(source: str | os.PathLike[str]) -> "polars.DataFrame":
     if not path.is_file():
         state = "is a directory, not a file" if path.is_dir() else "does not exist"
         raise InputError(f"table {str(source)!r} {state} (built in is: {BUILTIN})")
-    if path.suffix.lower() not in _CSV + _PARQUET:
-        raise InputError(f"table {str(source)!r} must end in {', '.join(_CSV + _PARQUET)}")
+    suffix = check_suffix(path, "table")
     try:
-        if path.suffix.lower() in _PARQUET:
+        if suffix in _PARQUET:
             return pl.read_parquet(path)
         return pl.read_csv(
             path,
@@ -76,6 +75,19 @@ def read_table(source: str | os.PathLike[str]) -> "polars.DataFrame":
         raise InputError(f"table {str(source)!r} cannot be read: {reason}") from error
 
 
+def check_suffix(path: str | os.PathLike[str], role: str = "output") -> str:
+    """Return the suffix of a file that can be read or written as a table.
+
+    Raises:
+        InputError: if it is another one.
+
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _CSV + _PARQUET:
+        raise InputError(f"{role} {str(path)!r} must end in {', '.join(_CSV + _PARQUET)}")
+    return suffix
+
+
 def write_table(table: "polars.DataFrame", target: str | os.PathLike[str]) -> None:
     """Write a csv (or tsv) or parquet file, as the suffix says.
 
@@ -83,15 +95,12 @@ def write_table(table: "polars.DataFrame", target: str | os.PathLike[str]) -> No
         InputError: if the suffix is neither, or the file cannot be written.
 
     """
-    path = Path(target)
-    suffix = path.suffix.lower()
-    if suffix not in _CSV + _PARQUET:
-        raise InputError(f"output {str(target)!r} must end in {', '.join(_CSV + _PARQUET)}")
+    suffix = check_suffix(target)
     try:
         if suffix in _PARQUET:
-            table.write_parquet(path)
+            table.write_parquet(Path(target))
         else:
-            table.write_csv(path, separator="\t" if suffix == ".tsv" else ",")
+            table.write_csv(Path(target), separator="\t" if suffix == ".tsv" else ",")
     except OSError as error:
         raise InputError(f"output {str(target)!r} cannot be written: {error.strerror or error}") from error
 

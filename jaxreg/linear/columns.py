@@ -96,8 +96,5 @@ def _gather(design: Design, views: Views, index: jax.Array, real: jax.Array, int
 
 
 def bucket(size: int, most: int) -> int:
-    """Round up to one of few sizes (16, 24, 32, 48, 64, …), so that few shapes are compiled; at most `most`."""
-    width = 16
-    while width < size:
-        width = width * 3 // 2 if width & (width - 1) == 0 else width * 4 // 3
-    return min(width, most)
+    """Round up to a power of two, 64 at least, so that few shapes are compiled; at most `most`."""
+    return min(max(64, 1 << (size - 1).bit_length()), most)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._result import Result
+from jaxreg._threads import one_lapack_thread
 from jaxreg.linear import screen
 from jaxreg.linear.certify import certify
 from jaxreg.linear.chunk import Chunk, Strengths, newton_chunk, squared_chunk
@@ -27,6 +28,17 @@ CHUNK = 10
 """λ solved between certificates when the working set is not everything."""
 BLOCK = 2**24
 """Entries of the largest temporary array of a certificate: 128 MiB in float64."""
+
+
+SMALL = 160
+"""Up to this many columns every linear system spans them all."""
+
+
+class _Room(NamedTuple):
+    """Sizes of the compiled program: columns of the working set, and of a linear system. They only grow."""
+
+    width: int
+    capacity: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,11 +131,12 @@ def _scale(problem: Problem) -> np.ndarray:
 def _ridge(problem: Problem, l2: np.ndarray, tol: float) -> _Piece:
     p = problem.design.shape[1]
     columns = gather(problem.design, problem.views, np.arange(p), p, problem.intercept)
-    found = ridge_path(
-        problem.design, problem.views, problem.loss, problem.data, l2, problem.factor, columns, problem.intercept,
-        max(1e-3 * tol, 1e-13) * _scale(problem),
-    )  # fmt: skip
-    b = np.asarray(found.b)
+    with one_lapack_thread():
+        found = ridge_path(
+            problem.design, problem.views, problem.loss, problem.data, l2, problem.factor, columns,
+            problem.intercept, max(1e-3 * tol, 1e-13) * _scale(problem),
+        )  # fmt: skip
+        b = np.asarray(found.b)
     gap, kkt, _ = _certify(problem, np.zeros_like(l2), l2, columns, b)
     return _Piece(np.arange(p), b, gap, kkt, np.ones(gap.shape, dtype=int), np.asarray(found.df))
 
@@ -143,6 +156,7 @@ def _path(
     start[:, :, 0] = null[:, :1]
     start[:, :, 1 + active] = null[:, None, 1:]
     gradient = np.repeat(np.asarray(problem.null.gradient)[:, None], ratios, axis=1)
+    room = _Room(0, 0)
     before = np.abs(gradient).max(axis=(0, 2)) if p else np.zeros(ratios)
     pieces = []
     for first in range(0, length, size):
@@ -154,10 +168,10 @@ def _path(
         else:
             closeness = screen.strong(gradient, problem.factor, before, here_l1[:, -1])
             closeness[active] = np.inf
-            most = max(64, 2 * active.size)
+            most = max(room.width, bucket(2 * active.size, p))
             near = np.argsort(-closeness)[:most]
             working = np.sort(near[closeness[near] > 0])
-        piece, gradient = _certified_chunk(problem, here_l1, here_l2, working, active.size, start, tol, slack)
+        piece, gradient, room = _certified_chunk(problem, here_l1, here_l2, working, room, start, tol, slack)
         kept = min(size, length - first)
         pieces.append(_Piece(piece.index, *(part[:kept] for part in piece[1:])))
         start = np.zeros_like(start)
@@ -175,20 +189,19 @@ def _certified_chunk(
     l1: np.ndarray,
     l2: np.ndarray,
     working: np.ndarray,
-    active: int,
+    room: _Room,
     start: np.ndarray,
     tol: float,
     scale: np.ndarray,
-) -> tuple[_Piece, np.ndarray]:
+) -> tuple[_Piece, np.ndarray, _Room]:
     """Solve one chunk, add what the certificate finds missing, sharpen where it is not enough; then done."""
     p = problem.design.shape[1]
     precision = max(1e-4 * tol, 1e-13)
-    capacity = bucket(2 * active + 32, p)
     sharpened = 0
     while True:
-        width = p if working.size == p else bucket(working.size, p)
-        columns = gather(problem.design, problem.views, working, width, problem.intercept)
-        found, capacity = _solve(problem, columns, l1, l2, working, start, precision * scale, capacity)
+        room = room._replace(width=p if working.size == p else max(room.width, bucket(working.size, p)))
+        columns = gather(problem.design, problem.views, working, room.width, problem.intercept)
+        found, room = _solve(problem, columns, l1, l2, working, start, precision * scale, room)
         b = np.asarray(found.b)
         gap, kkt, gradient = _certify(problem, l1, l2, columns, b)
         b = b[..., : 1 + working.size]
@@ -202,7 +215,7 @@ def _certified_chunk(
             precision, sharpened = max(1e-2 * precision, 1e-13), sharpened + 1
         else:
             df = np.full(gap.shape, np.nan)
-            return _Piece(working, b, gap, kkt, np.asarray(found.steps), df), gradient[-1]
+            return _Piece(working, b, gap, kkt, np.asarray(found.steps), df), gradient[-1], room
         # Warm-start the repeat at the chunk's own first solution.
         start = start.copy()
         start[:, :, 0] = b[0, :, :, 0]
@@ -217,8 +230,8 @@ def _solve(
     working: np.ndarray,
     start: np.ndarray,
     slack: np.ndarray,
-    capacity: int,
-) -> tuple[Chunk, int]:
+    room: _Room,
+) -> tuple[Chunk, _Room]:
     """Run the compiled chunk, with room for more active columns whenever a problem used all it had."""
     d = columns.free.shape[1]
     factor = np.zeros(d - 1)
@@ -227,9 +240,11 @@ def _solve(
     first = np.zeros((*start.shape[:2], d))
     first[:, :, 0] = start[:, :, 0]
     first[:, :, 1 : 1 + working.size] = start[:, :, 1 + working]
-    always = d if not l1.all() else 1 + int((problem.factor == 0).sum())
-    used = int((first != 0).sum(axis=2).max())
-    capacity = d if d <= 160 else min(d, max(capacity, bucket(max(always, used) + 16, d)))
+    if d <= SMALL or not l1.all():
+        capacity = d
+    else:
+        used = int((first != 0).sum(axis=2).max())
+        capacity = max(room.capacity, bucket(used + used // 2 + int((factor == 0).sum()) + 16, d))
     while True:
         arguments = (columns, problem.data, strengths, first, slack)
         if isinstance(problem.loss, Squared):
@@ -237,8 +252,8 @@ def _solve(
         else:
             found = newton_chunk(problem.loss, *arguments, capacity=capacity)
         if capacity >= d or int((np.asarray(found.b) != 0).sum(axis=3).max()) < capacity:
-            return found, capacity
-        capacity = bucket(capacity + capacity // 2, d)
+            return found, room._replace(capacity=capacity)
+        capacity = bucket(2 * capacity, d)
 
 
 def _certify(

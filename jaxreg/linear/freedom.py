@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg.linear import definite
 from jaxreg.linear.columns import Columns, bucket, gather
 from jaxreg.linear.engine import Problem
 
@@ -62,12 +63,11 @@ def _by_columns(
         which, real, shrinkage, weight = task
         x = _view(columns, weight)[:, which] * real
         gram = x.T @ x
-        system = gram + jnp.diag(jnp.where(real, shrinkage, 1))
-        # A singular system (dependent, unpenalized columns) has the rank as its trace.
-        values, vectors = jnp.linalg.eigh(system)
-        kept = values > 1e-12 * jnp.max(values)
-        inverse = jnp.where(kept, 1 / jnp.where(kept, values, 1), 0)
-        return jnp.sum(inverse * jnp.sum(vectors * (gram @ vectors), axis=0))
+        # tr(S⁻¹G) = count − tr(S⁻¹Λ) for S = G + Λ; the jitter gives dependent, unpenalized columns no weight.
+        jitter = 1e-12 * jnp.max(jnp.diagonal(gram))
+        system = gram + jnp.diag(jnp.where(real, shrinkage + jitter, 1))
+        inverse = definite.solve(system, jnp.eye(system.shape[0]))
+        return jnp.sum(real) - jnp.sum(jnp.where(real, shrinkage + jitter, 0) * jnp.diagonal(inverse))
 
     return jax.lax.map(one, (order, chosen, ridge, weights))
 
@@ -77,7 +77,7 @@ def _by_samples(columns: Columns, active: jax.Array, ridge: jax.Array, weights: 
     def one(task: tuple[jax.Array, ...]) -> jax.Array:
         real, shrinkage, weight = task
         x = _view(columns, weight) * jnp.where(real, 1 / jnp.sqrt(jnp.where(real, shrinkage, 1)), 0)
-        values = jnp.maximum(jnp.linalg.eigvalsh(x @ x.T), 0)
-        return jnp.sum(values / (values + 1))
+        identity = jnp.eye(x.shape[0])
+        return x.shape[0] - jnp.trace(definite.solve(x @ x.T + identity, identity))
 
     return jax.lax.map(one, (active, ridge, weights))

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxreg.linear import definite
+
 
 class Inner(NamedTuple):
     """Solution, largest violation of the optimality condition, steps taken."""
@@ -86,8 +88,7 @@ def solve_quadratic(
         def aim(attempt: tuple) -> tuple:
             chosen, _, _, tries = attempt
             pair = chosen[:, None] & chosen[None, :]
-            factor = jnp.linalg.cholesky(jnp.where(pair, system, jnp.eye(capacity)))
-            move = jax.scipy.linalg.cho_solve((factor, True), jnp.where(chosen, target, 0))
+            move = definite.solve(jnp.where(pair, system, jnp.eye(capacity)), jnp.where(chosen, target, 0))
             wrong = chosen & is_entering & (move * sign[members] <= 0)
             return chosen & ~wrong, move, jnp.any(wrong), tries + 1
 

@@ -81,15 +81,15 @@ class Separable(Penalty):
     weight: PyTree
 
     @abc.abstractmethod
-    def entry_value(self, x: jax.Array, w: Any) -> jax.Array:
+    def entry_value(self, x: jax.Array, w: jax.Array) -> jax.Array:
         """Penalty of entries x."""
 
     @abc.abstractmethod
-    def entry_prox(self, x: jax.Array, w: Any, step: Any) -> jax.Array:
+    def entry_prox(self, x: jax.Array, w: jax.Array, step: Any) -> jax.Array:
         """Proximal step of entries x."""
 
     @abc.abstractmethod
-    def entry_subdifferential(self, x: jax.Array, w: Any) -> tuple[jax.Array, jax.Array]:
+    def entry_subdifferential(self, x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Lower and upper end of the subdifferential interval at x."""
 
     def value(self, params: PyTree) -> jax.Array:
@@ -101,7 +101,7 @@ class Separable(Penalty):
         """Proximal step, entry by entry. `step` is a number, or an array that broadcasts to every leaf."""
         weight = _tree.broadcast_weight(self.weight, params)
 
-        def one(x: jax.Array, w: Any) -> jax.Array:
+        def one(x: jax.Array, w: jax.Array) -> jax.Array:
             return self.entry_prox(_tree.wide(x), w, step).astype(x.dtype)
 
         return _tree.map_floats(one, params, weight)
@@ -110,7 +110,7 @@ class Separable(Penalty):
         """Signed distance from −grads to the subdifferential interval, entry by entry."""
         weight = _tree.broadcast_weight(self.weight, params)
 
-        def one(x: jax.Array, g: jax.Array, w: Any) -> jax.Array:
+        def one(x: jax.Array, g: jax.Array, w: jax.Array) -> jax.Array:
             low, high = self.entry_subdifferential(x, w)
             return -g - jnp.clip(-g, low, high)
 

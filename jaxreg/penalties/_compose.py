@@ -115,10 +115,12 @@ class Blocks(Penalty):
 
     def _parts(self, *trees: PyTree) -> list[tuple[Penalty, list[PyTree]]]:
         """Each member at its own strength times the common factor, with its share of every tree."""
-        owner = _tree.owners(trees[0], self.patterns)
+        owners = [_tree.owners(tree, self.patterns) for tree in trees]
         parts = []
         for k, penalty in enumerate(self.penalties):
-            mine = [_tree.keep(tree, [o == k for o in owner]) for tree in trees]
+            mine = [
+                _tree.keep(tree, [o == k for o in owner]) for tree, owner in zip(trees, owners, strict=True)
+            ]
             parts.append((penalty.at(penalty.lam * self.lam), mine))
         return parts
 

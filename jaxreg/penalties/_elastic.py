@@ -20,16 +20,17 @@ class Elastic(Separable):
     def mix(self) -> Any:
         """Share r of the absolute value: 1 for L1, 0 for L2."""
 
-    def _parts(self, w: Any) -> tuple[Any, Any]:
-        """Kink λwr and curvature λw(1 − r) of an entry with penalty factor w."""
-        return self.lam * w * self.mix, self.lam * w * (1 - self.mix)
+    def _parts(self, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Kink λwr and curvature λw(1 − r) of an entry with penalty factor w, in the precision of w."""
+        strength, mix = _as(self.lam, w) * w, _as(self.mix, w)
+        return strength * mix, strength * (1 - mix)
 
-    def entry_value(self, x: jax.Array, w: Any) -> jax.Array:
+    def entry_value(self, x: jax.Array, w: jax.Array) -> jax.Array:
         """λw(r|x| + (1 − r)x²/2)."""
         kink, curvature = self._parts(w)
         return kink * jnp.abs(x) + 0.5 * curvature * jnp.square(x)
 
-    def entry_prox(self, x: jax.Array, w: Any, step: Any) -> jax.Array:
+    def entry_prox(self, x: jax.Array, w: jax.Array, step: Any) -> jax.Array:
         """Soft threshold at step·λwr, then division by 1 + step·λw(1 − r)."""
         kink, curvature = self._parts(w)
         t = _as(step * kink, x)
@@ -37,7 +38,7 @@ class Elastic(Separable):
         moved = jnp.where((jnp.abs(x) <= t) & (t > 0), 0, jnp.where(x < 0, x + t, x - t))
         return moved / _as(1 + step * curvature, x)
 
-    def entry_subdifferential(self, x: jax.Array, w: Any) -> tuple[jax.Array, jax.Array]:
+    def entry_subdifferential(self, x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
         """λw(r·sign(x) + (1 − r)x) off zero, [−λwr, λwr] at zero."""
         kink, curvature = self._parts(w)
         low = curvature * x + jnp.where(x > 0, kink, -kink)
@@ -48,10 +49,10 @@ class Elastic(Separable):
         """max |gradient| / (w·r) over penalized entries; infinite for L2 unless the gradient is zero."""
         weight = _tree.broadcast_weight(self.weight, grads)
 
-        def one(g: jax.Array, w: Any) -> jax.Array:
-            kink = jnp.broadcast_to(jnp.asarray(w * self.mix, g.dtype), g.shape)
+        def one(g: jax.Array, w: jax.Array) -> jax.Array:
+            kink = w * _as(self.mix, w)
             needed = jnp.abs(g) / jnp.where(kink > 0, kink, 1)
-            impossible = (kink == 0) & (jnp.asarray(w) > 0) & (g != 0)
+            impossible = (kink == 0) & (w > 0) & (g != 0)
             return jnp.where(impossible, jnp.inf, jnp.where(kink > 0, needed, 0))
 
         return _tree.largest(_tree.map_floats(one, grads, weight))
@@ -60,7 +61,7 @@ class Elastic(Separable):
         """Σ (|v| − λwr)₊² / (2λw(1 − r)); where w(1 − r) = 0, infinite unless |v| ≤ λwr (to rounding)."""
         weight = _tree.broadcast_weight(self.weight, dual)
 
-        def one(v: jax.Array, w: Any) -> jax.Array:
+        def one(v: jax.Array, w: jax.Array) -> jax.Array:
             kink, curvature = self._parts(w)
             excess = jnp.maximum(jnp.abs(v) - kink, 0)
             rounding = 8 * jnp.finfo(v.dtype).eps * jnp.abs(v)
@@ -73,7 +74,7 @@ class Elastic(Separable):
         """min λwr / |v|, at most 1: the conjugate is 0 there."""
         weight = _tree.broadcast_weight(self.weight, dual)
 
-        def excess(v: jax.Array, w: Any) -> jax.Array:
+        def excess(v: jax.Array, w: jax.Array) -> jax.Array:
             kink, _ = self._parts(w)
             outside = jnp.abs(v) > kink
             return jnp.where(outside, jnp.abs(v), 0) / jnp.where(outside, kink, 1)
@@ -86,7 +87,7 @@ class Elastic(Separable):
 
 
 def _as(value: Any, like: jax.Array) -> jax.Array:
-    return jnp.asarray(value).astype(jnp.result_type(like))
+    return jnp.asarray(value, like.dtype)
 
 
 def _check_fields(penalty: Elastic) -> None:
@@ -128,9 +129,8 @@ class L1(Elastic, Norm):
         """max |v| / w; infinite where w = 0 and v ≠ 0."""
         weight = _tree.broadcast_weight(self.weight, dual)
 
-        def one(v: jax.Array, w: Any) -> jax.Array:
-            ratio = jnp.abs(v) / jnp.where(jnp.asarray(w) > 0, w, 1)
-            return jnp.where((jnp.asarray(w) == 0) & (v != 0), jnp.inf, ratio)
+        def one(v: jax.Array, w: jax.Array) -> jax.Array:
+            return jnp.where((w == 0) & (v != 0), jnp.inf, jnp.abs(v) / jnp.where(w > 0, w, 1))
 
         return _tree.largest(_tree.map_floats(one, dual, weight))
 

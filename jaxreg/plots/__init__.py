@@ -5,8 +5,8 @@ on a log scale that runs from strong penalties on the left to weak ones on the r
 one reads. Drawing needs matplotlib: pip install "jaxreg[plot]".
 """
 
-from jaxreg.plots._axes import FAINT, INK, MUTED
+from jaxreg.plots._axes import COLOURS, FAINT, INK, MUTED, darker, lighter
 from jaxreg.plots._cross_validation import CVDisplay
 from jaxreg.plots._path import PathDisplay
 
-__all__ = ["FAINT", "INK", "MUTED", "CVDisplay", "PathDisplay"]
+__all__ = ["COLOURS", "FAINT", "INK", "MUTED", "CVDisplay", "PathDisplay", "darker", "lighter"]

@@ -49,7 +49,7 @@ def lambda_axis(ax: "Axes", lams: np.ndarray) -> None:
     ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high / low < 50 else (1,), numticks=20))
     ax.xaxis.set_minor_locator(ticker.NullLocator())
     ax.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _short(value)))
-    ax.set_xlabel("←  stronger penalty        λ  (log scale)        weaker penalty  →")
+    ax.set_xlabel("← stronger penalty\u2003\u2003λ (log scale)\u2003\u2003weaker penalty →")
 
 
 def _short(value: float) -> str:
@@ -88,3 +88,18 @@ def mark(ax: "Axes", lam_min: float | None, lam_1se: float | None) -> None:
                 name, (lam, 1), (-4 if side == "right" else 4, -2), xycoords=ax.get_xaxis_transform(),
                 textcoords="offset points", ha=side, va="top", fontsize=9, color=INK,
             )  # fmt: skip
+
+
+def darker(colour: str) -> str:
+    """Mix a colour with black, so that it reads as text on white."""
+    return _mix(colour, 0.0, 0.22)
+
+
+def lighter(colour: str) -> str:
+    """Mix a colour with white, so that it reads on a dark page."""
+    return _mix(colour, 255.0, 0.3)
+
+
+def _mix(colour: str, other: float, share: float) -> str:
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round((1 - share) * part + share * other):02x}" for part in parts)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from jaxreg._format import measure_name
 from jaxreg.plots._axes import COLOURS, INK, drawable, lambda_axis, mark, new_axes, top_axis
+from jaxreg.selection import MEASURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,8 +123,9 @@ class CVDisplay:
             if lam > 0:
                 score = self.mean[np.argmin(np.abs(self.lams - lam))]
                 ax.plot([lam], [score], "o", color=blue, markerfacecolor=face, markersize=6, zorder=5)
-        folds = f"  (mean ± 1 se, {self.folds} folds)" if self.folds else "  (mean ± 1 se)"
-        ax.set_ylabel("cross-validated\n" + measure_name(self.measure) + folds)
+        folds = f" (mean ± 1 se, {self.folds} folds)" if self.folds else " (mean ± 1 se)"
+        measure = MEASURES[self.measure].title if self.measure in MEASURES else self.measure
+        ax.set_ylabel("cross-validated\n" + measure + folds)
         if self.nonzero is not None:
             top_axis(ax, lams, self.nonzero[self._order], "features with a nonzero coefficient", "{:.0f}")
         self.ax_, self.figure_ = ax, ax.figure

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from jaxreg.plots._axes import COLOURS, FAINT, drawable, lambda_axis, mark, new_axes, top_axis
+from jaxreg.plots._axes import COLOURS, FAINT, darker, drawable, lambda_axis, mark, new_axes, top_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -162,7 +162,7 @@ class PathDisplay:
             )
             name = self.feature_names[j]
             name = name if len(name) <= 24 else name[:23] + "…"
-            ax.text(1.032, place, name, transform=beside, va="center", fontsize=9, color=_darker(colour))
+            ax.text(1.032, place, name, transform=beside, va="center", fontsize=9, color=darker(colour))
         ax.set_ylim(low, high)
 
 
@@ -187,8 +187,3 @@ def _spread(wanted: np.ndarray, gap: float, low: float, high: float) -> np.ndarr
         blocks.append((mean, size))
     places = np.repeat([mean for mean, _ in blocks], [size for _, size in blocks])
     return np.clip(places, low, max(low, high - offsets[-1] if len(wanted) else high)) + offsets
-
-
-def _darker(colour: str) -> tuple[float, ...]:
-    """Mix a colour with black, so that it reads as text."""
-    return tuple(0.78 * int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))

@@ -14,15 +14,16 @@ training rows, so that is a rule of thumb and no test. The first of these that h
    read the kept features as findings;
 6. otherwise the candidate.
 
-Remarks follow where they apply: that λ_1se keeps far fewer features, that contaminated targets move the
-predictions of the advised penalty by more than `FRAGILE` of their spread, and which penalty moves half as
-much. The bounds of poor and excellent agreement are those of Fleiss, Levin & Paik (2003), "Statistical
-methods for rates and proportions", which Nogueira, Sechidis & Brown (2018) use as well.
+Remarks follow where they apply: that λ_1se keeps far fewer features (where L2 is advised: which penalty keeps
+a short list there, with a stability of at least `EXCELLENT`); that contaminated targets move the predictions
+of the advised penalty by more than `FRAGILE` of their spread, and which penalty moves half as much. The
+bounds of poor and excellent agreement are those of Fleiss, Levin & Paik (2003), "Statistical methods for
+rates and proportions", which Nogueira, Sechidis & Brown (2018) use as well.
 """
 
 import dataclasses
 import math
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -45,10 +46,12 @@ class Difference:
     se: float
 
     @classmethod
-    def of(cls, worse: Any, better: Any) -> Self:
-        """From errors per fold of the two, in the same order."""
-        paired = np.asarray(worse, float) - np.asarray(better, float)
-        return cls(float(paired.mean()), float(paired.std(ddof=1) / math.sqrt(len(paired))))
+    def of(cls, worse: np.ndarray, better: np.ndarray, sizes: np.ndarray) -> Self:
+        """From errors of the two in the same folds, averaged as `Selection.mean` and `Selection.se` do."""
+        paired = worse - better
+        mean = np.average(paired, weights=sizes)
+        spread = np.average((paired - mean) ** 2, weights=sizes)
+        return cls(float(mean), math.sqrt(spread / (len(paired) - 1)))
 
     @property
     def clear(self) -> bool:
@@ -110,12 +113,12 @@ def advise(
     Args:
         rows: of L1, L2 and elastic net, by these names.
         differences: by pair of names, how much worse the first is than the second.
-        null: how much worse a constant prediction is than the best row; NaN if that is not known.
-        n_features: p.
+        null: how much worse a constant prediction is than the best row.
+        n_features: number of features, without constant ones.
 
     """
     by_name = {row.name: row for row in rows}
-    if not (null.clear or math.isnan(null.mean)):
+    if not null.clear:
         return (
             "None of the three predicts clearly better than a constant "
             f"(by {plus_minus(null.mean, null.se)}, less than {CLEAR:g} standard errors): "
@@ -176,10 +179,16 @@ def _remarks(advised: Row, rows: list[Row], differences: dict[tuple[str, str], D
     """Say what else is worth knowing about the advised penalty."""
     remarks = []
     fewer, kept = advised.at_1se.kept, advised.at_min.kept
+    for row in rows if advised.name == "L2" else []:
+        short, clear = row.at_1se, differences[row.name, "L2"].clear if row.name != "L2" else True
+        if not clear and short.stability >= EXCELLENT and 0 < short.kept <= FAR_FEWER * kept:
+            remarks.append(
+                f"For a short list, {row.name} at λ 1se keeps {count(short.kept, 'feature')}, much the same "
+                f"ones in every fold (stability {short.stability:.2f} of 1)."
+            )
+            break
     if advised.name != "L2" and 0 < fewer <= FAR_FEWER * kept:
-        remarks.append(
-            f"At λ 1se it keeps only {fewer}, with an error within one standard error of the best."
-        )
+        remarks.append(f"At λ 1se it keeps only {fewer}, within one standard error of the best.")
     if advised.moved_predictions > FRAGILE:
         remarks.append(
             f"A few wrong targets move its predictions by {advised.moved_predictions:.0%} of their spread: "

@@ -1,16 +1,20 @@
 """`compare`: L1, L2 and elastic net side by side on the same folds."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from jaxreg._format import count, measure_name, number, plus_minus
+from jaxreg._format import count, number, plus_minus
 from jaxreg.losses import Logistic, Loss, Squared
 from jaxreg.path import Path, fit_path
 from jaxreg.penalties import L1, L2, ElasticNet
 from jaxreg.selection._advice import Choice, Difference, Row, advise
-from jaxreg.selection._cross_validate import Selection, cross_validate
+from jaxreg.selection._cross_validate import cross_validate
+from jaxreg.selection._measures import MEASURES
+from jaxreg.selection._null import null_scores
+from jaxreg.selection._selection import Selection
 
 OUTLIER = 5.0
 """How far, in standard deviations of the target, a contaminated number is moved."""
@@ -29,6 +33,7 @@ class Comparison:
         measure: what errors measure.
         contamination: share of targets that was contaminated.
         shape: (n, p) of X.
+        varying: number of features that are not constant.
         advice: what follows from the figures, by the rules of `jaxreg.selection._advice`.
 
     """
@@ -40,53 +45,67 @@ class Comparison:
     measure: str
     contamination: float
     shape: tuple[int, int]
+    varying: int
     advice: str
 
-    def table(self) -> list[tuple[str, list[str]]]:
-        """Figures as text: for every line its label and one entry per row."""
-        p = self.shape[1]
-        better = "higher" if self.measure == "auc" else "lower"
-        bad = f"{self.contamination:.0%} bad targets"
+    def heading(self) -> str:
+        """Say in a line what was compared on what."""
+        n, p = self.shape
+        folds = len(self.selections["L1"].scores)
+        ratio = self.selections["elastic net"].path.penalty.mix
+        return (
+            f"{count(n, 'row')}, {count(p, 'feature')} · the same {folds} folds for each · l1 ratio {ratio:g}"
+        )
 
-        def line(label: str, figure: Any) -> tuple[str, list[str]]:
-            return label, [figure(row) for row in self.rows]
+    def table(self) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+        """Figures as text, in groups: a title, and lines of a label with one entry per row."""
+        measure = MEASURES[self.measure]
+        better = "higher" if measure.larger_is_better else "lower"
 
-        def stability(choice: Choice) -> str:
-            if np.isnan(choice.stability):
-                return "keeps all" if choice.kept == p else "undefined"
-            return f"{choice.stability:.2f}".replace("-", "−")
+        def line(label: str, show: Callable[[Row], str]) -> tuple[str, list[str]]:
+            return label, [show(row) for row in self.rows]
 
-        return [
-            line(f"{measure_name(self.measure)} at λ min", lambda r: plus_minus(r.at_min.error, r.at_min.se)),
-            line(f"  at λ 1se ({better} is better)", lambda r: plus_minus(r.at_1se.error, r.at_1se.se)),
-            line(f"features kept of {p} at λ min", lambda r: str(r.at_min.kept)),
-            line("  at λ 1se", lambda r: str(r.at_1se.kept)),
-            line("stability of the kept over folds", lambda r: stability(r.at_min)),
-            line("  at λ 1se (1 is perfect)", lambda r: stability(r.at_1se)),
-            line("effective degrees of freedom", lambda r: number(r.at_min.df, 3)),
-            line(f"{bad} move predictions by", lambda r: _percent(r.moved_predictions)),
-            line("  and coefficients by", lambda r: _percent(r.moved_coef)),
-            line("λ min", lambda r: number(r.at_min.lam, 3)),
-            line("λ 1se", lambda r: number(r.at_1se.lam, 3)),
+        def both(show: Callable[[Choice], str], remark: str = "") -> list[tuple[str, list[str]]]:
+            at_min = line("at λ min" + remark, lambda row: show(row.at_min))
+            return [at_min, line("at λ 1se", lambda row: show(row.at_1se))]
+
+        moves = [
+            line("predictions by", lambda row: _percent(row.moved_predictions)),
+            line("coefficients by", lambda row: _percent(row.moved_coef)),
         ]
+        return [
+            (measure.title, both(lambda at: plus_minus(at.error, at.se), f" ({better} is better)")),
+            (f"features kept, of {self.varying}", both(lambda at: str(at.kept))),
+            ("stability of the selection", both(lambda at: number(at.stability, 2), " (1 is perfect)")),
+            ("effective degrees of freedom", both(lambda at: number(at.df, 3))),
+            (f"{self.contamination:.0%} wrong targets move", moves),
+            ("strength λ", both(lambda at: number(at.lam, 3))),
+        ]
+
+    def remark(self) -> str:
+        """Explain the dashes in the table; empty if there are none."""
+        undefined = [row.name for row in self.rows if np.isnan(row.at_min.stability + row.at_1se.stability)]
+        if not undefined:
+            return ""
+        names = ", ".join(undefined)
+        return f"– stability is not defined where every fold keeps all features, or none: {names}."
 
     def __str__(self) -> str:
         """Write a plain table, and the advice."""
-        n, p = self.shape
-        folds = len(next(iter(self.selections.values())).scores)
-        lines = self.table()
-        label = max(len(text) for text, _ in lines)
-        widths = [
-            max(len(row.name), *(len(cells[i]) for _, cells in lines)) for i, row in enumerate(self.rows)
-        ]
+        names = [row.name for row in self.rows]
+        groups = self.table()
+        entries = [line for _, lines in groups for line in lines]
+        label = max(2 + len(text) for text, _ in entries)
+        widths = [max(len(name), *(len(cells[i]) for _, cells in entries)) for i, name in enumerate(names)]
 
         def write(text: str, cells: list[str]) -> str:
             padded = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
             return "  ".join([text.ljust(label), *padded])
 
-        head = f"{count(n, 'row')}, {count(p, 'feature')}, {folds} folds, the same for every penalty"
-        body = [write(text, cells) for text, cells in lines]
-        return "\n".join([head, "", write("", [row.name for row in self.rows]), *body, "", self.advice])
+        body = [write("", names)]
+        for title, lines in groups:
+            body += [title, *(write("  " + text, cells) for text, cells in lines)]
+        return "\n".join([self.heading(), "", *body, *filter(None, [self.remark()]), "", self.advice])
 
 
 def compare(
@@ -105,6 +124,7 @@ def compare(
     replicates: int = 5,
     seed: int = 0,
     tol: float = 1e-6,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """Cross-validate L1, L2 and elastic net on the same folds, and say what the figures advise.
 
@@ -127,6 +147,7 @@ def compare(
         replicates: how many times, with different rows.
         seed: of folds and contaminated rows.
         tol: bound on the relative duality gap.
+        progress: a function of (fits done, fits in all), called now and then.
 
     Raises:
         ValueError: if `contamination` or `replicates` is out of range, and as `cross_validate`.
@@ -145,6 +166,8 @@ def compare(
     }  # fmt: skip
     penalties = {"L1": L1(), "L2": L2(), "elastic net": ElasticNet(l1_ratio=l1_ratio)}
     selections: dict[str, Selection] = {}
+    total = len(penalties) * (1 + replicates)
+    report = (lambda done: progress(done, total)) if progress else (lambda done: None)
     for name, penalty in penalties.items():
         selections[name] = cross_validate(
             X,
@@ -158,26 +181,32 @@ def compare(
             **common,
         )
         fold_id = selections[name].fold_id
+        report(len(selections))
     targets = contaminated(np.asarray(y, float), loss, contamination, replicates, seed)
     X = np.asarray(X, float)
-    rows = []
+    varying = np.ptp(X, axis=0) > 0
+    rows: list[Row] = []
     for name, selection in selections.items():
         refits = [
             fit_path(X, bad, penalty=penalties[name], lams=[selection.lam_min], **common) for bad in targets
         ]
         moved = _moved(X, selection, refits)
-        at_min, at_1se = (_choice(selection, which) for which in ("min", "1se"))
+        report(len(selections) + (len(rows) + 1) * replicates)
+        at_min, at_1se = (_choice(selection, which, varying) for which in ("min", "1se"))
         rows.append(Row(name, penalties[name], at_min, at_1se, *moved))
-    sign = -1.0 if selections["L1"].measure == "auc" else 1.0
+    measure, sizes = selections["L1"].measure, selections["L1"].fold_size
+    sign = -1.0 if MEASURES[measure].larger_is_better else 1.0
     scores = {name: sign * s.scores[:, s.index("min")] for name, s in selections.items()}
     differences = {
-        (a, b): Difference.of(scores[a], scores[b]) for a in penalties for b in penalties if a != b
+        (a, b): Difference.of(scores[a], scores[b], sizes) for a in penalties for b in penalties if a != b
     }
     best = min(rows, key=lambda row: sign * row.at_min.error).name
-    null = Difference.of(sign * _null_scores(selections["L1"]), scores[best])
-    advice = advise(rows, differences, null, X.shape[1])
-    measure = selections["L1"].measure
-    return Comparison(rows, differences, null, selections, measure, contamination, X.shape, advice)
+    constant = sign * null_scores(X, y, selections["L1"], loss, sample_weight)
+    null = Difference.of(constant, scores[best], sizes)
+    advice = advise(rows, differences, null, int(varying.sum()))
+    return Comparison(
+        rows, differences, null, selections, measure, contamination, X.shape, int(varying.sum()), advice
+    )
 
 
 def selection_stability(supports: Any) -> float:
@@ -224,7 +253,8 @@ def contaminated(y: np.ndarray, loss: Loss, share: float, replicates: int, seed:
     return targets
 
 
-def _choice(selection: Selection, which: str) -> Choice:
+def _choice(selection: Selection, which: str, varying: np.ndarray) -> Choice:
+    """Figures at one choice; constant features, which no penalty keeps, have no part in the stability."""
     i = selection.index(which)
     return Choice(
         lam=float(selection.lams[i]),
@@ -232,7 +262,7 @@ def _choice(selection: Selection, which: str) -> Choice:
         se=float(selection.se[i]),
         kept=int((selection.path.coef[i] != 0).sum()),
         df=float(selection.path.df[i]),
-        stability=selection_stability(selection.fold_coef[:, i] != 0),
+        stability=selection_stability(selection.fold_coef[:, i, varying] != 0),
     )
 
 
@@ -250,13 +280,6 @@ def _moved(X: np.ndarray, selection: Selection, refits: list[Path]) -> tuple[flo
         float(np.mean(np.linalg.norm(etas - eta, axis=1)) / spread),
         float(np.mean(np.linalg.norm(scale * (coefs - coef), axis=1)) / size),
     )
-
-
-def _null_scores(lasso: Selection) -> np.ndarray:
-    """Scores of a constant per fold: the lasso's at λ_max, where it keeps nothing; NaN if off the grid."""
-    if (lasso.path.coef[0] != 0).any():
-        return np.full(len(lasso.scores), np.nan)
-    return lasso.scores[:, 0]
 
 
 def _percent(share: float) -> str:

@@ -1,4 +1,4 @@
-"""The one loop: it owns stopping, budgets, statistics and results. `solve` runs it once, `sweep` for many λ."""
+"""The one loop: it owns stopping, budgets, statistics and results. `sweep` runs it for many λ at once."""
 
 import functools
 import warnings
@@ -12,7 +12,7 @@ from jaxreg import _check, _tree
 from jaxreg._result import Result, Solution, Stats, describe_failures
 from jaxreg._tree import PyTree
 from jaxreg.objective import Objective
-from jaxreg.solvers._base import Solver, ValueAndGradient
+from jaxreg.solvers._base import Solver
 from jaxreg.solvers._fista import FISTA
 
 RUNNING = -1
@@ -24,8 +24,8 @@ class _Carry(NamedTuple):
     grads: PyTree
     state: Any
     best: PyTree
+    objective: jax.Array
     stationarity: jax.Array
-    lowest: jax.Array
     code: jax.Array
     steps: jax.Array
     idle: jax.Array
@@ -34,9 +34,9 @@ class _Carry(NamedTuple):
 def solve(objective: Objective, params: PyTree, data: Any, *, solver: Solver | None = None) -> Solution:
     """Minimize an objective from a start, for any parameter pytree.
 
-    Works under `jit` and `vmap`; λ, data and start may be traced, and a new λ does not recompile. The dtype of
-    the parameters is the precision of the solve. On accelerators that would round the factors of matrix
-    products (TF32), products are computed in full precision unless `jax_default_matmul_precision` is set.
+    Works under `jit` and `vmap`; λ, data and start may be traced, and a new λ does not recompile. The dtype
+    of the parameters is the precision of the solve. Accelerators that would round the factors of matrix
+    products (TF32) are told not to, unless `jax_default_matmul_precision` is set.
 
     Convergence is judged by the largest entry of the residual of 0 ∈ ∇f + ∂g_λ, relative to the largest entry
     of ∇f at zero or at the start, whichever is larger. A start whose loss is a multiple of that at zero has
@@ -110,7 +110,7 @@ def _run(objective: Objective, params: PyTree, data: Any, solver: Solver | None,
     arrays = _tree.keep(params, traceable)
     objects = tuple(None if yes else leaf for leaf, yes in zip(leaves, traceable, strict=True))
     solution = _compiled(objective, arrays, data, solver, lams, structure, objects)
-    others = structure.unflatten(objects)
+    others = jax.tree.unflatten(structure, objects)
     return Solution(_tree.overlay(solution.params, others), solution.result, solution.stats)
 
 
@@ -124,14 +124,14 @@ def _compiled(
     structure: Any,
     objects: tuple[Any, ...],
 ) -> Solution:
-    params, rest = _tree.partition(_tree.overlay(arrays, structure.unflatten(objects)))
+    params, rest = _tree.partition(_tree.overlay(arrays, jax.tree.unflatten(structure, objects)))
     params = jax.tree.map(jnp.asarray, params)
 
     def one(lam: Any) -> Solution:
         problem = objective if lam is None else objective.at(lam)
         return _loop(problem, params, rest, data, solver)
 
-    with jax.default_matmul_precision(jax.config.jax_default_matmul_precision or "highest"):
+    with jax.default_matmul_precision(jax.config.jax_default_matmul_precision or "highest"):  # type: ignore[attr-defined]
         solution = one(None) if lams is None else jax.vmap(one)(lams)
     # What is not floating-point is the same for every λ and is handed back once, without a λ axis.
     return Solution(_tree.overlay(solution.params, arrays), solution.result, solution.stats)
@@ -153,9 +153,9 @@ def _loop(objective: Objective, params: PyTree, rest: PyTree, data: Any, solver:
         )
         converged = stationarity <= tol
         # The lower objective is better; where rounding hides which is lower, the smaller stationarity.
-        rounding = 10 * jnp.finfo(scale.dtype).eps * jnp.abs(carry.lowest)
-        level = ~(value > carry.lowest + rounding)
-        better = (value < carry.lowest - rounding) | (level & (stationarity < carry.stationarity))
+        rounding = 10 * jnp.finfo(scale.dtype).eps * jnp.abs(carry.objective)
+        level = ~(value > carry.objective + rounding)
+        better = (value < carry.objective - rounding) | (level & (stationarity < carry.stationarity))
         better = finite & (better | converged)
         idle = jnp.where(better, 0, carry.idle + 1)
         code = jnp.where(solver.stuck(carry.steps, idle), Result.STALLED, RUNNING)
@@ -164,8 +164,8 @@ def _loop(objective: Objective, params: PyTree, rest: PyTree, data: Any, solver:
         code = jnp.where(finite, code, Result.DIVERGED)
         return carry._replace(
             best=_tree.where(better, x, carry.best),
+            objective=jnp.where(better, value, carry.objective),
             stationarity=jnp.where(better, stationarity, carry.stationarity),
-            lowest=jnp.where(better, jnp.fmin(value, carry.lowest), carry.lowest),
             code=code.astype(jnp.int32),
             idle=idle,
         )
@@ -187,8 +187,7 @@ def _loop(objective: Objective, params: PyTree, rest: PyTree, data: Any, solver:
     state = solver.init(params, value, grads, penalty)
     start = _Carry(params, value, grads, state, params, nowhere, nowhere, code=none, steps=none, idle=none)
     end = jax.lax.while_loop(lambda carry: carry.code == RUNNING, body, judge(start))
-    value = objective.value(_tree.overlay(end.best, rest), data)
-    return Solution(end.best, end.code, Stats(end.steps, end.stationarity, value))
+    return Solution(end.best, end.code, Stats(end.steps, end.stationarity, end.objective))
 
 
 def _gradient_scale(value: Any, grads: PyTree, value_at_zero: Any, grads_at_zero: PyTree) -> jax.Array:

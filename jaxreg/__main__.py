@@ -1,0 +1,5 @@
+"""`python -m jaxreg` is the command line."""
+
+from jaxreg.cli import main
+
+main()

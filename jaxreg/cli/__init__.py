@@ -1,0 +1,56 @@
+"""The command line: `jaxreg sweep`, `jaxreg compare` and `jaxreg predict`. It needs the extra `cli`."""
+
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
+
+import jax
+
+from jaxreg.io import InputError
+
+__all__ = ["main"]
+
+_EXTRA = ("typer", "rich", "polars", "jinja2", "matplotlib")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 when all went well, 2 with one line on stderr when the input is bad.
+
+    Args:
+        argv: words after the program's name; those of the process unless given.
+
+    """
+    if argv is None:
+        remember_compilations()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        from jaxreg.cli._app import run
+
+        code = run(list(sys.argv[1:] if argv is None else argv))
+    except InputError as error:
+        code = _fail(str(error))
+    except ImportError as error:
+        cause = error if error.name else error.__cause__
+        if getattr(cause, "name", None) not in _EXTRA:
+            raise
+        code = _fail(f'the command line needs {cause.name}: pip install "jaxreg[cli]"')  # type: ignore[union-attr]
+    raise SystemExit(code)
+
+
+def remember_compilations() -> None:
+    """Keep compiled programs on disk, in the user's cache unless the environment says where."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "jaxreg"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _fail(message: str) -> int:
+    """Print one line on stderr, and return the exit code of bad input."""
+    print("jaxreg: " + " ".join(message.split()), file=sys.stderr)
+    return 2

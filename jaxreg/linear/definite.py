@@ -1,0 +1,52 @@
+"""Symmetric positive definite systems by matrix products alone.
+
+LAPACK under JAX on CPU runs many threads that wait for each other, and collapses when another process shares
+a core: a Cholesky factorization of size 128 then takes seconds instead of a tenth of a millisecond. The compiler's
+own matrix products do not suffer, batch over problems, and run as they are on a GPU.
+"""
+
+import jax
+import jax.numpy as jnp
+
+BLOCK = 32
+
+
+def solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
+    """Solve A x = b, for A (k, k) and b (k,) or (k, m), by block elimination without pivoting.
+
+    Needs no pivots because A is positive definite; relative accuracy is that of the condition number times
+    the machine epsilon.
+
+    >>> solve(jnp.array([[2.0, 1.0], [1.0, 2.0]]), jnp.array([3.0, 3.0]))
+    Array([1., 1.], dtype=float32)
+    """
+    eliminated = []
+    while matrix.shape[0] > 0:
+        size = min(BLOCK, matrix.shape[0])
+        corner, side = _inverse(matrix[:size, :size]), matrix[size:, :size]
+        rows, head = _dot(corner, side.T), _dot(corner, right[:size])
+        eliminated.append((rows, head))
+        matrix, right = matrix[size:, size:] - _dot(side, rows), right[size:] - _dot(side, head)
+    x = jnp.zeros_like(right)
+    for rows, head in reversed(eliminated):
+        x = jnp.concatenate([head - _dot(rows, x), x])
+    return x
+
+
+def _inverse(block: jax.Array) -> jax.Array:
+    """Gauss-Jordan on a small block, in place: each step exchanges one variable."""
+
+    def exchange(j: jax.Array, a: jax.Array) -> jax.Array:
+        here = jnp.arange(a.shape[0]) == j
+        pivot = 1 / a[j, j]
+        row, column = a[j] * pivot, a[:, j]
+        updated = a - column[:, None] * row[None, :]
+        updated = jnp.where(here[None, :], -(column * pivot)[:, None], updated)
+        updated = jnp.where(here[:, None], row[None, :], updated)
+        return jnp.where(here[:, None] & here[None, :], pivot, updated)
+
+    return jax.lax.fori_loop(0, block.shape[0], exchange, block)
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, precision="highest")
