@@ -181,9 +181,7 @@ def fit_path(
     return path
 
 
-def make_problem(
-    data: LinearData, loss: Loss, weights: np.ndarray, intercept: bool, standardize: bool
-) -> Problem:
+def make_problem(data: LinearData, loss: Loss, weights: np.ndarray, intercept: bool, standardize: bool) -> Problem:
     """Standardize for every training set, given by its sample weights (F, n), and fit the null models."""
     design, intercept = data.design, bool(intercept)
     views = make_views(design, weights, intercept, bool(standardize))
@@ -192,8 +190,8 @@ def make_problem(
 
 def original_scale(problem: Problem, fits: Fits) -> tuple[np.ndarray, np.ndarray]:
     """Slopes (L, F, R, a) of the ever-active columns and intercepts (L, F, R) for X as it was given."""
-    scale = np.asarray(problem.views.scale)[None, :, None][..., fits.index]
-    mean = np.asarray(problem.views.mean)[None, :, None][..., fits.index]
+    scale = np.asarray(problem.views.scale)[None, :, None][..., fits.working]
+    mean = np.asarray(problem.views.mean)[None, :, None][..., fits.working]
     slopes = fits.slopes / scale
     return slopes, fits.intercept - np.sum(slopes * mean, axis=-1)
 
@@ -204,18 +202,18 @@ def make_paths(problem: Problem, fits: Fits, penalty: Elastic, mix: np.ndarray, 
     p = problem.design.shape[1]
     loss, data = problem.loss, problem.data
     weights = np.asarray(data.weights[0])
-    x = np.asarray(problem.design.gather(jnp.asarray(fits.index), jnp.zeros(fits.index.size)))
+    x = np.asarray(problem.design.gather(jnp.asarray(fits.working), jnp.zeros(fits.working.size)))
     null_deviance = float(problem.null.deviance[0])
     paths = []
     for r in range(len(mix)):
         coef = np.zeros((len(fits.slopes), p))
-        coef[:, fits.index] = slopes[:, 0, r]
+        coef[:, fits.working] = slopes[:, 0, r]
         eta = intercepts[:, 0, r, None] + slopes[:, 0, r] @ x.T + np.asarray(data.offset)
         deviance = np.asarray(loss.deviance(jnp.asarray(eta), data.target)) @ weights
         df = fits.df[:, 0, r]
         if np.isnan(df).any():
             b = np.concatenate([fits.intercept[:, 0, r, None], fits.slopes[:, 0, r]], axis=1)
-            df = degrees_of_freedom(problem, fits.index, b, grid[r] * (1 - mix[r]), grid[r] * mix[r])
+            df = degrees_of_freedom(problem, fits.working, b, grid[r] * (1 - mix[r]), grid[r] * mix[r])
         paths.append(
             Path(
                 lams=grid[r],
@@ -228,7 +226,7 @@ def make_paths(problem: Problem, fits: Fits, penalty: Elastic, mix: np.ndarray, 
                 result=fits.result[:, 0, r],
                 loss=loss,
                 penalty=_with_mix(penalty, mix[r]),
-                stats={"steps": fits.steps[:, 0, r], "ever_active": fits.index.size},
+                stats={"steps": fits.steps[:, 0, r], "ever_active": fits.working.size},
             )
         )
     return paths

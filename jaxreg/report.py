@@ -150,6 +150,8 @@ class Summary:
         names = f": {', '.join(kept)}" if 0 < len(kept) <= min(8, p - 1) else ""
         if self.penalty == "l2":
             text = f"Ridge keeps all {count(p, 'feature')} and shrinks them."
+        elif at_min.kept == at_1se.kept == 0:
+            text = f"No feature is kept: none of them helps to predict {self.ready.target}."
         elif at_1se.kept == 0:
             text = f"No feature is needed at λ 1se, and {at_min.kept} of {p} are kept at λ min."
         else:

@@ -35,9 +35,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = _fail(str(error))
     except ImportError as error:
         cause = error if error.name else error.__cause__
-        if getattr(cause, "name", None) not in _EXTRA:
+        missing = (getattr(cause, "name", None) or "").split(".")[0]
+        if missing not in _EXTRA:
             raise
-        code = _fail(f'the command line needs {cause.name}: pip install "jaxreg[cli]"')  # type: ignore[union-attr]
+        code = _fail(f'the command line needs {missing}: pip install "jaxreg[cli]"')
     raise SystemExit(code)
 
 

@@ -198,7 +198,7 @@ def run(words: list[str]) -> int:
         return 130
     except refusal as error:
         message = re.sub(r"[.\s]+$", "", error.format_message())
-        raise InputError(f"{message[:1].lower()}{message[1:]}; see jaxreg --help") from error
+        raise InputError(f"{message[:1].lower()}{message[1:]} (see jaxreg --help)") from error
     return code if isinstance(code, int) else 0
 
 
@@ -224,6 +224,8 @@ def _options(
 ) -> dict[str, Any]:
     if lams < 1:
         raise InputError(f"--lams must be at least 1, got {lams}")
+    if seed < 0:
+        raise InputError(f"--seed must not be negative, got {seed}")
     return {
         "loss": io.LOSSES[prepared.loss](), "folds": folds, "lams": lams, "measure": measure,
         "standardize": standardize, "seed": seed,

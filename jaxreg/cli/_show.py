@@ -29,8 +29,9 @@ def show_sweep(console: Console, summary: Summary) -> None:
         _curve(best.lams, best.mean, best.index("min"), best.index("1se"), MEASURES[best.measure].title)
     )
     console.print(_chosen(summary))
-    console.print(_effects(summary))
-    console.print()
+    if best.coef("min").any() or best.coef("1se").any():
+        console.print(_effects(summary))
+        console.print()
     console.print(Text(summary.headline(), "bold"))
     show_notes(console, summary.notes())
     console.print()
@@ -87,11 +88,9 @@ def _chosen(summary: Summary) -> Table:
     return table
 
 
-def _effects(summary: Summary) -> Table | Text:
+def _effects(summary: Summary) -> Table:
     """List the features with the largest effects, and say how many more there are."""
     rows = [row for row in summary.effects() if row.at_min != 0 or row.at_1se != 0]
-    if not rows:
-        return Text("No feature is kept: the prediction is a constant.\n")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left")
     table.caption = f"what one sd (standard deviation) of a feature adds to {summary.unit}"
     table.add_column("feature", overflow="ellipsis", max_width=32)
@@ -138,8 +137,8 @@ def _marks(width: int, margin: int, at_1se: int, at_min: int, lams: np.ndarray) 
     line = [" "] * (width + 12)
     for at, name in ((at_min, "▲ min"), (at_1se, "▲ 1se")):
         line[at : at + len(name)] = name
-    if at_1se != at_min and at_min - at_1se < 6:
-        line[at_1se : at_min + 5] = "▲ 1se, min".ljust(at_min + 5 - at_1se)
+    if 0 < at_min - at_1se < 6:
+        line[at_1se:] = list("▲".ljust(at_min - at_1se) + "▲ 1se, min")
     if at_1se == at_min:
         line[at_min : at_min + 12] = "▲ min = 1se "
     start, end = f"λ = {number(lams[0], 3)} (strong)", f"(weak) {number(lams[-1], 3)}"

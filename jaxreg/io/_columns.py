@@ -88,20 +88,23 @@ def learn(column: "polars.Series") -> Numeric | Categories:
         return Numeric(column.name)
     cure = f"turn it into numbers, or leave it out with --drop {column.name}"
     if column.dtype.is_temporal():
-        raise InputError(
-            f"column {column.name!r} holds dates or times: {cure} (days since a fixed day, for one)"
-        )
+        raise InputError(f"column {column.name!r} holds dates or times: {cure}")
     if not is_categorical(column):
         raise InputError(f"column {column.name!r} holds {kind(column)}: {cure}")
     values = as_text(column)
-    odd = [value for value in values.tolist() if not _number_like(value)]
+    # Text that is mostly numbers is a mistake in the file; declared categories may well be "1" and "2".
+    is_text = column.dtype == import_polars().String
+    odd = [value for value in values.tolist() if not (is_text and _number_like(value))]
     if 0 < len(odd) < 0.5 * len(values):
         raise InputError(
             f"column {column.name!r} is mostly numbers but has text in {count(len(odd), 'row')} "
             f"(such as {odd[0]!r}): mend it"
         )
     if not odd:
-        raise InputError(f"column {column.name!r} holds numbers written as text (such as {str(values[0])!r})")
+        example = str(values[0])
+        raise InputError(
+            f"column {column.name!r} holds numbers written as text (such as {example!r}): {cure}"
+        )
     levels, counts = np.unique(values, return_counts=True)
     if len(levels) > max(2, len(values) / 2):
         raise InputError(

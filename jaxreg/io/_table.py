@@ -55,8 +55,8 @@ def read_table(source: str | os.PathLike[str]) -> "polars.DataFrame":
         return pl.DataFrame({**dict(zip(names, X.T, strict=True)), "y": y})
     path = Path(source)
     if not path.is_file():
-        state = "is a directory, not a file" if path.is_dir() else "does not exist"
-        raise InputError(f"table {str(source)!r} {state} (built in is: {BUILTIN})")
+        state = "is a directory, not a file" if path.is_dir() else f"does not exist (built in is: {BUILTIN})"
+        raise InputError(f"table {str(source)!r} {state}")
     suffix = check_suffix(path, "table")
     try:
         if suffix in _PARQUET:

@@ -23,9 +23,7 @@ class LinearData:
     factor: np.ndarray
 
 
-def linear_data(
-    X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, offset: Any, dtype: Any
-) -> LinearData:
+def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, offset: Any, dtype: Any) -> LinearData:
     """Check everything that a linear model is fitted to. Call it with x64 on.
 
     Raises:

@@ -72,9 +72,7 @@ def certify(
     def bound(one: jax.Array, two: jax.Array, u: jax.Array, v: jax.Array, weight: jax.Array) -> jax.Array:
         penalty = penalty_of(one, two)
         scales = jnp.stack([jnp.ones(()), penalty.shrink(-v)])
-        values = [
-            dual_value(loss, penalty, s * u, s * v, data.target, weight, data.offset) for s in scales
-        ]
+        values = [dual_value(loss, penalty, s * u, s * v, data.target, weight, data.offset) for s in scales]
         return jnp.max(jnp.nan_to_num(jnp.stack(values), nan=-jnp.inf))
 
     def judge(one: jax.Array, two: jax.Array, x: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -108,7 +106,10 @@ def _into_domain(
     """
     trained = data.weights[f] > 0
     dual, null_dual = jnp.where(trained, dual, 0), jnp.where(trained, null.derivative[f], 0)
-    correlation, null_correlation = jnp.where(factor > 0, correlation, 0), jnp.where(factor > 0, null.gradient[f], 0)
+    correlation, null_correlation = (
+        jnp.where(factor > 0, correlation, 0),
+        jnp.where(factor > 0, null.gradient[f], 0),
+    )
 
     def outside(share: jax.Array) -> jax.Array:
         u = dual + share[:, None] * (null_dual - dual)
@@ -117,8 +118,6 @@ def _into_domain(
     def larger(share: jax.Array) -> jax.Array:
         return jnp.where(outside(share), jnp.maximum(10 * share, 1e-16), share)
 
-    share = jax.lax.while_loop(
-        lambda s: jnp.any(outside(s) & (s < 1)), larger, jnp.zeros(f.shape)
-    )
+    share = jax.lax.while_loop(lambda s: jnp.any(outside(s) & (s < 1)), larger, jnp.zeros(f.shape))
     share = jnp.minimum(share, 1)[:, None]
     return dual + share * (null_dual - dual), correlation + share * (null_correlation - correlation)

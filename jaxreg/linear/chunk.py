@@ -138,9 +138,7 @@ def newton_chunk(
 
         eta = columns.predict(f, b) + data.offset
         zero = jnp.zeros(f.shape, jnp.int64)
-        state = _Newton(
-            b, violations(b, gradient(b, eta), kink, free), zero, jnp.asarray(0), jnp.zeros(f.shape, bool)
-        )
+        state = _Newton(b, violations(b, gradient(b, eta), kink, free), zero, jnp.asarray(0), jnp.zeros(f.shape, bool))
         state = jax.lax.while_loop(
             lambda s: jnp.any((s.violation > tol) & ~s.stalled) & (s.rounds < max_rounds), body, state
         )

@@ -75,11 +75,11 @@ class Problem:
 class Fits(NamedTuple):
     """Solutions in standardized units, for the columns that are ever active (a of them).
 
-    `index` (a,); `intercept` (L, F, R); `slopes` (L, F, R, a); per problem (L, F, R) the relative gap, the
+    `working` (a,) the columns; `intercept` (L, F, R); `slopes` (L, F, R, a); per problem (L, F, R) the relative gap, the
     relative residual, the `Result` code, inner steps, and effective degrees of freedom where known (else NaN).
     """
 
-    index: np.ndarray
+    working: np.ndarray
     intercept: np.ndarray
     slopes: np.ndarray
     gap: np.ndarray
@@ -90,7 +90,7 @@ class Fits(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    index: np.ndarray
+    working: np.ndarray
     b: np.ndarray
     gap: np.ndarray
     kkt: np.ndarray
@@ -173,10 +173,10 @@ def _path(
             working = np.sort(near[closeness[near] > 0])
         piece, gradient, room = _certified_chunk(problem, here_l1, here_l2, working, room, start, tol, slack)
         kept = min(size, length - first)
-        pieces.append(_Piece(piece.index, *(part[:kept] for part in piece[1:])))
+        pieces.append(_Piece(piece.working, *(part[:kept] for part in piece[1:])))
         start = np.zeros_like(start)
         start[:, :, 0] = piece.b[-1, :, :, 0]
-        start[:, :, 1 + piece.index] = piece.b[-1, :, :, 1:]
+        start[:, :, 1 + piece.working] = piece.b[-1, :, :, 1:]
         active = np.flatnonzero(start[:, :, 1:].any(axis=(0, 1)) | (problem.factor == 0))
         before = here_l1[:, -1]
         if report is not None:
@@ -236,7 +236,7 @@ def _solve(
     d = columns.free.shape[1]
     factor = np.zeros(d - 1)
     factor[: working.size] = problem.factor[working]
-    strengths = Strengths(l1, l2, factor)
+    strengths = Strengths(jnp.asarray(l1), jnp.asarray(l2), jnp.asarray(factor))
     first = np.zeros((*start.shape[:2], d))
     first[:, :, 0] = start[:, :, 0]
     first[:, :, 1 : 1 + working.size] = start[:, :, 1 + working]
@@ -280,14 +280,14 @@ def _assemble(problem: Problem, pieces: list[_Piece], tol: float) -> Fits:
     p = problem.design.shape[1]
     ever = np.zeros(p, dtype=bool)
     for piece in pieces:
-        ever[piece.index[piece.b[..., 1:].any(axis=(0, 1, 2))]] = True
+        ever[piece.working[piece.b[..., 1:].any(axis=(0, 1, 2))]] = True
     index = np.flatnonzero(ever)
     place = np.cumsum(ever) - 1
     slopes = []
     for piece in pieces:
         part = np.zeros((*piece.b.shape[:3], index.size))
-        mine = ever[piece.index]
-        part[..., place[piece.index[mine]]] = piece.b[..., 1:][..., mine]
+        mine = ever[piece.working]
+        part[..., place[piece.working[mine]]] = piece.b[..., 1:][..., mine]
         slopes.append(part)
     intercept, gap, kkt, steps, df = (
         np.concatenate(parts)

@@ -26,7 +26,7 @@ def make_grid(problem: Problem, mix: float, lams: Any, lam_min_ratio: float | No
     if not np.isscalar(lams) and np.ndim(lams) > 0:
         _check.lams(lams)
         return np.sort(np.asarray(lams, dtype=np.float64))[::-1].copy()
-    if int(lams) != lams or lams < 1:  # type: ignore[arg-type, operator, call-overload]
+    if int(lams) != lams or lams < 1:
         raise ValueError(f"lams must be a positive number of strengths or a list of them, got {lams}")
     if lam_min_ratio is not None and not 0 < lam_min_ratio < 1:
         raise ValueError(f"lam_min_ratio must be between 0 and 1, got {lam_min_ratio:g}")
@@ -43,15 +43,14 @@ def make_grid(problem: Problem, mix: float, lams: Any, lam_min_ratio: float | No
         ratio = 1e-5 / min(n, p) if lam_min_ratio is None else lam_min_ratio
     if not top > 0:
         raise ValueError("no column of X is related to y: the null model is already the best fit at any strength")
-    return top * ratio ** np.linspace(0, 1, int(lams))  # type: ignore[arg-type]
+    return top * ratio ** np.linspace(0, 1, int(lams))
 
 
 def _trace(problem: Problem) -> float:
     """Trace of the first training set's Gram under the loss's curvature, each column over its factor."""
     views, penalized = problem.views, problem.factor > 0
-    _, variance = problem.design.moments(views.weights[:1])
-    mean, scale = np.asarray(views.mean[0]), np.asarray(views.scale[0])
-    raw_mean, _ = problem.design.moments(views.weights[:1])
-    spread = (np.asarray(variance[0]) + (np.asarray(raw_mean[0]) - mean) ** 2) / scale**2
+    mean, variance = problem.design.moments(views.weights[:1])
+    # Without an intercept columns are not centered, and their means count.
+    square = (variance + (mean - views.mean[:1]) ** 2) / views.scale[:1] ** 2
     curvature = problem.loss.curvature if np.isfinite(problem.loss.curvature) else 1.0
-    return curvature * float(np.sum(spread[penalized] / problem.factor[penalized]))
+    return curvature * float(np.sum(np.asarray(square[0])[penalized] / problem.factor[penalized]))

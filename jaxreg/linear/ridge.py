@@ -5,7 +5,6 @@ basis. Rotated to their principal axes, squared error becomes diagonal, and when
 a problem of n columns instead of p.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -123,7 +122,13 @@ def _sample_axes(design: Design, views: Views, factor: jax.Array) -> tuple[Axes,
 
 
 def _newton(
-    loss: Loss, scores: jax.Array, values: jax.Array, data: Data, l2: jax.Array, intercept: jax.Array, tol: jax.Array
+    loss: Loss,
+    scores: jax.Array,
+    values: jax.Array,
+    data: Data,
+    l2: jax.Array,
+    intercept: jax.Array,
+    tol: jax.Array,
 ) -> Chunk:
     many, _, r = scores.shape
     first = jnp.broadcast_to(intercept, (many, 1))

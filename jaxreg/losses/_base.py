@@ -21,7 +21,7 @@ class Loss(abc.ABC):
 
     @abc.abstractmethod
     def conjugate(self, dual: jax.Array, target: jax.Array) -> jax.Array:
-        """ℓ*(u, y) = sup_η uη − ℓ(η, y), per sample; infinite outside its domain."""
+        """ℓ*(u, y) = sup_η uη − ℓ(η, y), per sample; infinite outside its domain (to rounding)."""
 
     @abc.abstractmethod
     def mean(self, pred: jax.Array) -> jax.Array:

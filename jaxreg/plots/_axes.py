@@ -48,11 +48,11 @@ def lambda_axis(ax: "Axes", lams: np.ndarray) -> None:
     ax.set_xlim(high * (high / low) ** 0.01, low)
     ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high / low < 50 else (1,), numticks=20))
     ax.xaxis.set_minor_locator(ticker.NullLocator())
-    ax.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _short(value)))
+    ax.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: short(value)))
     ax.set_xlabel("← stronger penalty\u2003\u2003λ (log scale)\u2003\u2003weaker penalty →")
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Write 0.01 as it is, and 0.00001 as 10⁻⁵."""
     exponent = int(np.floor(np.log10(value) + 1e-9))
     if -4 < exponent < 5:
@@ -77,17 +77,28 @@ def top_axis(ax: "Axes", lams: np.ndarray, counts: np.ndarray, label: str, form:
 
 
 def mark(ax: "Axes", lam_min: float | None, lam_1se: float | None) -> None:
-    """Lines at the chosen strengths, named on their outer sides so that close ones do not collide."""
-    marks = [(lam_1se, "λ 1se", "right", ":"), (lam_min, "λ min", "left", "--")]
+    """Draw lines at the chosen strengths, named on their outer sides so that close ones do not collide."""
+    chosen = [(lam_1se, "λ 1se", "right", ":"), (lam_min, "λ min", "left", "--")]
     if lam_min is not None and lam_min == lam_1se:
-        marks = [(lam_min, "λ min = λ 1se", "left", "--")]
-    for lam, name, side, dashes in marks:
-        if lam is not None and lam > 0:
-            ax.axvline(lam, color=INK, linewidth=0.9, linestyle=dashes, zorder=2.5)
-            ax.annotate(
-                name, (lam, 1), (-4 if side == "right" else 4, -2), xycoords=ax.get_xaxis_transform(),
-                textcoords="offset points", ha=side, va="top", fontsize=9, color=INK,
-            )  # fmt: skip
+        chosen = [(lam_min, "λ min = λ 1se", "left", "--")]
+    for lam, name, side, dashes in chosen:
+        if lam is None or lam <= 0:
+            continue
+        ax.axvline(lam, color=INK, linewidth=0.9, linestyle=dashes, zorder=2.5)
+        # Near an end of the axis a name goes inside, and a line lower, where it meets no other.
+        place = ax.transAxes.inverted().transform(ax.transData.transform((lam, ax.get_ylim()[0])))[0]
+        inside = "left" if place < 0.15 else "right" if place > 0.85 else side
+        ax.annotate(
+            name,
+            (lam, 1),
+            (-4 if inside == "right" else 4, -2 if inside == side else -15),
+            xycoords=ax.get_xaxis_transform(),
+            textcoords="offset points",
+            ha=inside,
+            va="top",
+            fontsize=9,
+            color=INK,
+        )
 
 
 def darker(colour: str) -> str:

@@ -122,7 +122,7 @@ class CVDisplay:
         for lam, face in ((self.lam_1se, "none"), (self.lam_min, blue)):
             if lam > 0:
                 score = self.mean[np.argmin(np.abs(self.lams - lam))]
-                ax.plot([lam], [score], "o", color=blue, markerfacecolor=face, markersize=6, zorder=5)
+                ax.plot([lam], [score], "o", color=blue, markerfacecolor=face, zorder=5, clip_on=False)
         folds = f" (mean ± 1 se, {self.folds} folds)" if self.folds else " (mean ± 1 se)"
         measure = MEASURES[self.measure].title if self.measure in MEASURES else self.measure
         ax.set_ylabel("cross-validated\n" + measure + folds)

@@ -161,7 +161,7 @@ class PathDisplay:
                 [1.0, 1.025], [ends[j], place], transform=beside, clip_on=False, color=colour, linewidth=0.8
             )
             name = self.feature_names[j]
-            name = name if len(name) <= 24 else name[:23] + "…"
+            name = name if len(name) <= 24 else f"{name[:11]}…{name[-12:]}"  # ends tell more than beginnings
             ax.text(1.032, place, name, transform=beside, va="center", fontsize=9, color=darker(colour))
         ax.set_ylim(low, high)
 

@@ -105,9 +105,7 @@ class Row:
     moved_coef: float
 
 
-def advise(
-    rows: list[Row], differences: dict[tuple[str, str], Difference], null: Difference, n_features: int
-) -> str:
+def advise(rows: list[Row], differences: dict[tuple[str, str], Difference], null: Difference, n_features: int) -> str:
     """Say in a few sentences what the figures advise, by the rules of this module.
 
     Args:
@@ -128,9 +126,7 @@ def advise(
     return " ".join([*sentences, *_remarks(by_name[name], rows, differences)])
 
 
-def _decide(
-    rows: dict[str, Row], differences: dict[tuple[str, str], Difference], p: int
-) -> tuple[str, list[str]]:
+def _decide(rows: dict[str, Row], differences: dict[tuple[str, str], Difference], p: int) -> tuple[str, list[str]]:
     """Rules 2 to 6: the advised penalty, and why."""
     lasso, net = differences["L1", "L2"], differences["elastic net", "L2"]
     if lasso.clear and net.clear:
@@ -146,9 +142,7 @@ def _decide(
     if row.kept >= NEARLY_ALL * p:
         if not ridge_ties:
             return name, [f"{why}, although it keeps {kept}."]
-        return "L2", [
-            f"L2: no other is clearly better, and {name} keeps {kept}, so that selecting gains nothing."
-        ]
+        return "L2", [f"L2: no other is clearly better, and {name} keeps {kept}, so that selecting gains nothing."]
     stability = f"stability {row.stability:.2f} of 1".replace("-", "−")
     if row.stability < POOR:
         warning = f"What {name} keeps changes from fold to fold ({stability}): do not read it as a finding."
@@ -202,9 +196,7 @@ def _remarks(advised: Row, rows: list[Row], differences: dict[tuple[str, str], D
         ]
         if calmer:
             best = min(calmer, key=lambda row: row.moved_predictions)
-            remarks.append(
-                f"{best.name} moves by only {best.moved_predictions:.0%}, and is not clearly worse."
-            )
+            remarks.append(f"{best.name} moves by only {best.moved_predictions:.0%}, and is not clearly worse.")
     return remarks
 
 

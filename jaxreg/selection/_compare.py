@@ -53,9 +53,7 @@ class Comparison:
         n, p = self.shape
         folds = len(self.selections["L1"].scores)
         ratio = self.selections["elastic net"].path.penalty.mix
-        return (
-            f"{count(n, 'row')}, {count(p, 'feature')} · the same {folds} folds for each · l1 ratio {ratio:g}"
-        )
+        return f"{count(n, 'row')}, {count(p, 'feature')} · the same {folds} folds for each · l1 ratio {ratio:g}"
 
     def table(self) -> list[tuple[str, list[tuple[str, list[str]]]]]:
         """Figures as text, in groups: a title, and lines of a label with one entry per row."""
@@ -187,9 +185,7 @@ def compare(
     varying = np.ptp(X, axis=0) > 0
     rows: list[Row] = []
     for name, selection in selections.items():
-        refits = [
-            fit_path(X, bad, penalty=penalties[name], lams=[selection.lam_min], **common) for bad in targets
-        ]
+        refits = [fit_path(X, bad, penalty=penalties[name], lams=[selection.lam_min], **common) for bad in targets]
         moved = _moved(X, selection, refits)
         report(len(selections) + (len(rows) + 1) * replicates)
         at_min, at_1se = (_choice(selection, which, varying) for which in ("min", "1se"))
@@ -197,16 +193,12 @@ def compare(
     measure, sizes = selections["L1"].measure, selections["L1"].fold_size
     sign = -1.0 if MEASURES[measure].larger_is_better else 1.0
     scores = {name: sign * s.scores[:, s.index("min")] for name, s in selections.items()}
-    differences = {
-        (a, b): Difference.of(scores[a], scores[b], sizes) for a in penalties for b in penalties if a != b
-    }
+    differences = {(a, b): Difference.of(scores[a], scores[b], sizes) for a in penalties for b in penalties if a != b}
     best = min(rows, key=lambda row: sign * row.at_min.error).name
     constant = sign * null_scores(X, y, selections["L1"], loss, sample_weight)
     null = Difference.of(constant, scores[best], sizes)
     advice = advise(rows, differences, null, int(varying.sum()))
-    return Comparison(
-        rows, differences, null, selections, measure, contamination, X.shape, int(varying.sum()), advice
-    )
+    return Comparison(rows, differences, null, selections, measure, contamination, X.shape, int(varying.sum()), advice)
 
 
 def selection_stability(supports: Any) -> float:
@@ -283,4 +275,5 @@ def _moved(X: np.ndarray, selection: Selection, refits: list[Path]) -> tuple[flo
 
 
 def _percent(share: float) -> str:
-    return "–" if np.isnan(share) else f"{share:.0%}"
+    """Write a share; where there is next to nothing to move, relative to it any move is huge."""
+    return "–" if np.isnan(share) else "> 1000%" if share > 10 else f"{share:.0%}"

@@ -88,12 +88,12 @@ def cross_validate(
         fits = fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, reporter(progress))
         paths = make_paths(problem, fits, penalty, mix, grid)
         slopes, intercepts = original_scale(problem, fits)
-        x = np.asarray(data.design.X)[:, fits.index].astype(np.float64)
+        x = np.asarray(data.design.X)[:, fits.working].astype(np.float64)
         sizes, scores = [], []
         # Each row is predicted by the one fit that left it out: K products that add up to a single one.
         for k in range(weights.shape[0] - 1):
             rows = labels == k
-            b = slopes[:, k + 1].reshape(-1, fits.index.size)
+            b = slopes[:, k + 1].reshape(-1, fits.working.size)
             eta = x[rows] @ b.T + intercepts[:, k + 1].reshape(-1) + data.offset[rows, None]
             scores.append(MEASURES[name].score(loss, eta, data.target[rows], data.sample_weight[rows]))
             sizes.append(data.sample_weight[rows].sum())
@@ -112,7 +112,7 @@ def cross_validate(
         fold_id=labels,
         fold_size=np.array(sizes),
         paths=tuple(paths),
-        fold_index=fits.index,
+        fold_index=fits.working,
         fold_slopes=np.moveaxis(slopes[:, 1:], (0, 1, 2), (2, 1, 0)),
         fold_intercept=by_ratio(intercepts),
         fold_gap=by_ratio(fits.gap),

@@ -148,7 +148,9 @@ class Selection:
     def predict(self, X: Any, which: str = "min", kind: str = "mean", offset: Any = None) -> np.ndarray:
         """Predict for new rows, (n,), by the fit to all rows at the chosen strength; see `Path.predict`."""
         at = self.index(which)
-        return self.path.predict(X, self.path.lams[at], kind, None if offset is None else vector("offset", offset, len(X)))
+        return self.path.predict(
+            X, self.path.lams[at], kind, None if offset is None else vector("offset", offset, len(X))
+        )
 
     def plot(self, **options: Any) -> Any:
         """Draw the scores along λ; returns a `jaxreg.plots.CVDisplay`."""

@@ -1,0 +1,316 @@
+"""The linear door: what its arguments mean, that it compiles once, and that its parts do what they say."""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score, zero_one_loss
+
+import jaxreg as jr
+from jaxreg.linear import definite, inner
+from jaxreg.selection import make_folds
+from tests.problems import breast_cancer, diabetes, gaussian, uneven_weights
+
+X, Y = diabetes()
+XB, YB = breast_cancer()
+
+
+@pytest.fixture
+def compiled():
+    """Names of the programs that are compiled while a test runs."""
+    names = []
+
+    def listen(event, _, **details):
+        if event.endswith("backend_compile_duration"):
+            names.append(details.get("fun_name"))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize(
+    "penalty", [jr.L1(), jr.ElasticNet(l1_ratio=0.3), jr.L2()], ids=lambda p: type(p).__name__
+)
+def test_other_strengths_compile_nothing(penalty, compiled):
+    grid = np.geomspace(30, 0.3, 20)
+    first = jr.fit_path(X, Y, penalty=penalty, lams=grid)
+    jr.cross_validate(X, Y, penalty=penalty, lams=grid, folds=4)
+    assert compiled
+    compiled.clear()
+    second = jr.fit_path(X, Y, penalty=penalty, lams=0.9 * grid)
+    jr.cross_validate(X, Y, penalty=penalty, lams=0.9 * grid, folds=4, seed=1)
+    assert compiled == []
+    assert not np.array_equal(first.coef, second.coef)
+
+
+def test_another_l1_ratio_compiles_nothing(compiled):
+    jr.cross_validate(X, Y, l1_ratios=[0.2, 0.9], lams=20, folds=4)
+    compiled.clear()
+    jr.cross_validate(X, Y, l1_ratios=[0.4, 1.0], lams=20, folds=4)
+    assert compiled == []
+
+
+def test_the_number_of_programs_is_bounded(compiled):
+    jax.clear_caches()
+    jr.fit_path(*gaussian(100, 2000, 0.5))
+    assert len(compiled) <= 60
+    chunks = [name for name in compiled if "squared_chunk" in str(name)]
+    assert 1 <= len(chunks) <= 4
+
+
+def test_global_precision_is_left_alone():
+    jr.fit_path(X, Y, lams=5)
+    assert not jax.config.jax_enable_x64
+    assert jnp.zeros(1).dtype == jnp.float32
+    with jax.enable_x64(True):
+        inside = jr.fit_path(X, Y, lams=5)
+    np.testing.assert_array_equal(inside.coef, jr.fit_path(X, Y, lams=5).coef)
+
+
+@pytest.mark.parametrize("loss", [jr.Squared(), jr.Logistic()], ids=lambda loss: type(loss).__name__)
+def test_integer_weights_are_repeated_rows(loss):
+    x, y = XB[:80, :6], (YB if isinstance(loss, jr.Logistic) else XB[:, 7])[:80]
+    weight = np.arange(80) % 3
+    repeated = np.repeat(np.arange(80), weight)
+    weighted = jr.fit_path(x, y, loss=loss, sample_weight=weight, lams=20)
+    plain = jr.fit_path(x[repeated], y[repeated], loss=loss, lams=20)
+    np.testing.assert_allclose(weighted.lams, plain.lams, rtol=1e-10)
+    np.testing.assert_allclose(weighted.coef, plain.coef, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(weighted.deviance_ratio, plain.deviance_ratio, atol=1e-8)
+
+
+def test_an_offset_is_subtracted_from_a_gaussian_target():
+    offset = 0.1 * X[:, 0] ** 2
+    np.testing.assert_allclose(
+        jr.fit_path(X, Y, offset=offset, lams=20).coef, jr.fit_path(X, Y - offset, lams=20).coef, atol=1e-8
+    )
+
+
+def test_a_logistic_offset_equals_a_column_with_coefficient_one():
+    offset = 3 * (XB[:, 0] - XB[:, 0].mean())
+    path = jr.fit_path(XB[:, 1:4], YB, loss=jr.Logistic(), offset=offset, lams=[0.05, 0.001])
+    prob = path.predict(XB[:, 1:4], offset=offset)
+    scale = XB[:, 1:4].std(axis=0)
+    centered = (XB[:, 1:4] - XB[:, 1:4].mean(axis=0)) / scale
+    gradient = centered.T @ (prob - YB[:, None]) / len(YB)
+    standardized = path.coef.T * scale[:, None]
+    np.testing.assert_allclose((prob - YB[:, None]).mean(axis=0), 0, atol=1e-7)
+    np.testing.assert_allclose(
+        gradient[standardized != 0], (-path.lams * np.sign(standardized))[standardized != 0], atol=1e-7
+    )
+
+
+def test_unpenalized_columns_are_fitted_at_every_strength():
+    factor = np.r_[0, 0, np.ones(8)]
+    path = jr.fit_path(X, Y, penalty=jr.L1(weight=factor), lams=20)
+    assert (path.coef[:, :2] != 0).all()
+    np.testing.assert_array_equal(path.coef[0, 2:], 0)
+    expected = np.linalg.lstsq(np.column_stack([np.ones(len(Y)), X[:, :2]]), Y, rcond=None)[0]
+    np.testing.assert_allclose(np.r_[path.intercept[0], path.coef[0, :2]], expected, rtol=1e-6)
+    assert abs(path.deviance_ratio[0]) < 1e-12
+
+
+def test_standardizing_by_hand_changes_nothing():
+    mean, scale = X.mean(axis=0), X.std(axis=0)
+    by_us, by_hand = (
+        jr.fit_path(X, Y, lams=20),
+        jr.fit_path((X - mean) / scale, Y, standardize=False, lams=20),
+    )
+    np.testing.assert_allclose(by_us.lams, by_hand.lams, rtol=1e-10)
+    np.testing.assert_allclose(by_us.coef * scale, by_hand.coef, atol=1e-7)
+
+
+def test_large_means_do_not_cancel():
+    np.testing.assert_allclose(
+        jr.fit_path(X + 1e6, Y + 1e6, lams=20).coef, jr.fit_path(X, Y, lams=20).coef, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_float32_storage_keeps_float64_arithmetic():
+    x = X.astype(np.float32)
+    stored, exact = jr.fit_path(x, Y, lams=20), jr.fit_path(x.astype(np.float64), Y, lams=20)
+    assert (stored.gap <= 1e-10).all()
+    np.testing.assert_allclose(stored.coef, exact.coef, rtol=1e-9, atol=1e-9)
+
+
+def test_strengths_come_back_in_decreasing_order():
+    path = jr.fit_path(X, Y, lams=[0.5, 20.0, 3.0])
+    np.testing.assert_array_equal(path.lams, [20.0, 3.0, 0.5])
+    np.testing.assert_allclose(path.coef[1], jr.fit_path(X, Y, lams=[3.0]).coef[0], atol=1e-7)
+
+
+def test_the_grid_begins_where_the_first_coefficient_enters():
+    for penalty in (jr.L1(), jr.ElasticNet(l1_ratio=0.3), jr.L1(weight=np.linspace(0.5, 2, 10))):
+        top = jr.fit_path(X, Y, penalty=penalty, lams=3).lams[0]
+        path = jr.fit_path(X, Y, penalty=penalty, lams=[1.001 * top, 0.999 * top])
+        assert path.nonzero.tolist() == [0, 1]
+
+
+def test_the_ridge_grid_spans_the_degrees_of_freedom():
+    for x, y in ((X, Y), gaussian(60, 300, 0.5)):
+        df = jr.fit_path(x, y, penalty=jr.L2()).df
+        assert df[0] <= 0.11
+        assert df[-1] >= 0.97 * min(x.shape[1], x.shape[0] - 1)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.95])
+@pytest.mark.parametrize("loss", [jr.Squared(), jr.Logistic()], ids=lambda loss: type(loss).__name__)
+def test_near_saturation_is_still_certified(loss, correlation):
+    x, y = gaussian(50, 200, correlation)
+    path = jr.fit_path(x, y if isinstance(loss, jr.Squared) else y > 0, loss=loss, lam_min_ratio=1e-4)
+    assert (path.gap <= 1e-6).all()
+    assert path.nonzero.max() <= 50
+
+
+def test_a_working_set_that_must_grow_finds_what_all_columns_find():
+    x, y = gaussian(120, 700, 0.5)
+    grid = jr.fit_path(x, y, lams=40).lams
+    path, single = jr.fit_path(x, y, lams=grid, tol=1e-9), jr.fit_path(x, y, lams=grid[-1:], tol=1e-9)
+    np.testing.assert_allclose(path.coef[-1], single.coef[0], atol=1e-6)
+
+
+def test_degrees_of_freedom():
+    lasso, net = jr.fit_path(X, Y), jr.fit_path(X, Y, penalty=jr.ElasticNet(l1_ratio=0.5))
+    np.testing.assert_array_equal(lasso.df, lasso.nonzero)
+    centered = (X - X.mean(axis=0)) / X.std(axis=0)
+    for k in (30, 70, 99):
+        active = centered[:, net.coef[k] != 0]
+        gram = active.T @ active / len(Y)
+        expected = np.trace(np.linalg.solve(gram + 0.5 * net.lams[k] * np.eye(len(gram)), gram))
+        np.testing.assert_allclose(net.df[k], expected, rtol=1e-8)
+    x, y = gaussian(40, 90, 0.5)
+    wide = jr.fit_path(x, y, penalty=jr.ElasticNet(l1_ratio=0.05), lams=10)
+    active = x[:, wide.coef[-1] != 0]
+    assert active.shape[1] > 40  # the n-space formula
+    values = np.linalg.eigvalsh(active @ active.T / 40)
+    np.testing.assert_allclose(wide.df[-1], np.sum(values / (values + 0.95 * wide.lams[-1])), rtol=1e-6)
+
+
+def test_interpolation_between_strengths():
+    path = jr.fit_path(X, Y, lams=[4.0, 2.0])
+    coef, intercept = path.coef_at(2.5)
+    np.testing.assert_allclose(coef, 0.25 * path.coef[0] + 0.75 * path.coef[1])
+    np.testing.assert_allclose(path.predict(X, lam=2.5), X @ coef + intercept)
+    np.testing.assert_array_equal(path.coef_at(2.0)[0], path.coef[1])
+    assert path.predict(X).shape == (442, 2)
+
+
+def test_results_pickle_and_print():
+    cv = jr.cross_validate(X, Y, lams=10, folds=3)
+    again = pickle.loads(pickle.dumps(cv))
+    np.testing.assert_array_equal(again.coef("1se"), cv.coef("1se"))
+    assert "of 10 features" in repr(again)
+    assert "Squared + L1" in repr(again.path)
+
+
+def test_progress_reports_every_chunk(capsys):
+    seen = []
+    x, y = gaussian(60, 600, 0.5)
+    jr.fit_path(x, y, lams=25, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(10, 25), (20, 25), (25, 25)]
+    jr.fit_path(X, Y, lams=5, progress=True)
+    assert "5/5" in capsys.readouterr().out
+
+
+def test_folds_are_equal_stratified_and_reproducible():
+    labels = make_folds(YB, 10, seed=3, loss=jr.Logistic())
+    assert np.ptp(np.bincount(labels)) <= 1
+    shares = [YB[labels == k].mean() for k in range(10)]
+    assert np.ptp(shares) < 0.03
+    np.testing.assert_array_equal(labels, make_folds(YB, 10, seed=3, loss=jr.Logistic()))
+    assert (labels != make_folds(YB, 10, seed=4, loss=jr.Logistic())).any()
+
+
+def test_cross_validation_equals_a_loop_over_folds():
+    weight = uneven_weights(len(Y))
+    cv = jr.cross_validate(X, Y, lams=15, folds=4, sample_weight=weight)
+    for k in range(4):
+        trained = cv.fold_id != k
+        path = jr.fit_path(X[trained], Y[trained], lams=cv.lams, sample_weight=weight[trained])
+        np.testing.assert_allclose(cv.fold_coef[k], path.coef, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(cv.fold_intercept[k], path.intercept, rtol=1e-6)
+        error = (path.predict(X[~trained]) - Y[~trained, None]) ** 2
+        np.testing.assert_allclose(
+            cv.scores[k], np.average(error, axis=0, weights=weight[~trained]), rtol=1e-6
+        )
+    np.testing.assert_allclose(cv.mean, np.average(cv.scores, axis=0, weights=cv.fold_size))
+
+
+def test_measures_agree_with_scikit_learn():
+    def at(measure, score, **options):
+        cv = jr.cross_validate(
+            XB, YB, loss=jr.Logistic(), lams=8, folds=3, measure=measure, sample_weight=weight
+        )
+        for k in range(3):
+            held = cv.fold_id == k
+            link = XB[held] @ cv.fold_coef[k].T + cv.fold_intercept[k]
+            prob = 1 / (1 + np.exp(-link))
+            expected = [score(YB[held], prob[:, j], sample_weight=weight[held]) for j in range(8)]
+            np.testing.assert_allclose(cv.scores[k], expected, rtol=1e-8, atol=1e-12)
+        return cv
+
+    weight = uneven_weights(len(YB))
+    at("deviance", lambda y, p, **w: 2 * log_loss(y, p, **w))
+    at("error", lambda y, p, **w: zero_one_loss(y, p > 0.5, **w))
+    at("mae", mean_absolute_error)
+    cv = at("auc", roc_auc_score)
+    assert cv.mean[cv.index("min")] == cv.mean.max()
+    assert cv.mean[cv.index("1se")] >= cv.mean.max() - cv.se[cv.index("min")]
+    assert cv.lam_1se >= cv.lam_min
+
+
+def test_l1_ratios_add_a_leading_axis():
+    ratios = [0.1, 0.7, 1.0]
+    cv = jr.cross_validate(X, Y, l1_ratios=ratios, lams=12, folds=4)
+    assert cv.lams.shape == cv.mean.shape == cv.se.shape == (3, 12)
+    assert cv.scores.shape == (3, 4, 12)
+    assert cv.fold_coef.shape == (3, 4, 12, 10)
+    assert cv.lam_min.shape == cv.lam_1se.shape == (3,)
+    for r, ratio in enumerate(ratios):
+        alone = jr.cross_validate(X, Y, penalty=jr.ElasticNet(l1_ratio=ratio), lams=12, fold_id=cv.fold_id)
+        np.testing.assert_allclose(cv.scores[r], alone.scores, rtol=1e-7)
+        np.testing.assert_allclose(cv.paths[r].coef, alone.path.coef, atol=1e-6)
+        assert cv.lam_min[r] == pytest.approx(alone.lam_min)
+    assert cv.l1_ratio_min == ratios[int(np.argmin(cv.mean.min(axis=1)))]
+    assert cv.best.lam_min == cv.lam_min[ratios.index(cv.l1_ratio_min)]
+    np.testing.assert_array_equal(cv.coef("min"), cv.best.coef("min"))
+    np.testing.assert_allclose(cv.predict(X), X @ cv.coef() + cv.intercept())
+
+
+def test_all_rows_stand_first_and_are_not_touched_by_folds():
+    cv, path = jr.cross_validate(X, Y, lams=15), jr.fit_path(X, Y, lams=15)
+    np.testing.assert_allclose(cv.path.coef, path.coef, rtol=1e-7, atol=1e-9)
+    np.testing.assert_array_equal(cv.lams, path.lams)
+
+
+@pytest.mark.parametrize("size", [1, 31, 32, 33, 100])
+def test_definite_systems(size, dtype):
+    rng = np.random.default_rng(size)
+    factor = rng.standard_normal((3, size, 2 * size))
+    matrix = jnp.asarray(factor @ factor.transpose(0, 2, 1) / size, dtype)
+    right = jnp.asarray(rng.standard_normal((3, size)), dtype)
+    x = jax.vmap(definite.solve)(matrix, right)
+    residual = jnp.einsum("bij,bj->bi", matrix, x, precision="highest") - right
+    assert jnp.abs(residual).max() < 1e4 * jnp.finfo(dtype).eps
+
+
+def test_the_inner_solver_on_hard_quadratics(x64):
+    """Random signs of start, singular Grams, more columns than rank, and a tight limit on what may be active."""
+    rng = np.random.default_rng(0)
+    solve = jax.jit(jax.vmap(lambda *a: inner.solve_quadratic(*a, capacity=30)))
+    factor = rng.standard_normal((40, 12, 30)) + 3 * rng.standard_normal((40, 12, 1))
+    gram = np.einsum("bni,bnj->bij", factor, factor) / 12
+    linear = np.einsum("bni,bn->bi", factor, rng.standard_normal((40, 12))) / 12
+    kink = (
+        np.abs(linear).max(axis=1, keepdims=True) * rng.choice([1e-3, 1e-2, 0.3], (40, 1)) * np.ones((40, 30))
+    )
+    start = rng.standard_normal((40, 30)) * rng.choice([0.0, 1.0, 100.0], (40, 1))
+    found = solve(gram, linear, kink, np.zeros((40, 30)), np.ones((40, 30), bool), start, np.full(40, 1e-10))
+    b = np.asarray(found.b)
+    gradient = np.einsum("bij,bj->bi", gram, b) - linear
+    residual = np.where(b == 0, np.maximum(np.abs(gradient) - kink, 0), np.abs(gradient + kink * np.sign(b)))
+    assert residual.max() < 1e-9
+    assert np.asarray(found.steps).max() < 200

@@ -1,0 +1,397 @@
+"""Laws that every penalty of the catalogue obeys, judged by what does not know its formulas."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxreg import Norm
+from tests.catalogue import PENALTIES, PenaltyCase
+
+
+def members(claim=lambda case: True):
+    return pytest.mark.parametrize("case", [c for c in PENALTIES if claim(c)], ids=lambda case: case.name)
+
+
+every = members()
+convex = members(lambda case: case.convex)
+dual = members(lambda case: case.dual)
+
+DRAWS, POINTS = 400, 24
+# Parameters of every floating-point type, with strengths and steps of the same or another.
+PRECISIONS = (
+    (jnp.float32, np.float32),
+    (jnp.float64, np.float32),
+    (jnp.bfloat16, np.float32),
+    (jnp.float16, np.float64),
+)
+MODERATE = (0.01, 0.5, 1.0, 30.0)
+
+
+def draw(case, *, scales=(1e-9, *MODERATE, 1e9), wild=True, seed=0):
+    """Strengths (n,), steps (n,) and inputs (n, size): ordinary, at thresholds, zero, huge, tiny."""
+    rng = np.random.default_rng(seed)
+    lam, step = rng.choice(scales, size=DRAWS), rng.choice([0.1, 1.0, 8.0], size=DRAWS)
+    v = rng.normal(size=(DRAWS, case.size))
+    sign, threshold = np.sign(v), (lam * step)[:, None]
+    kinds = [v, 3 * threshold * v, sign * threshold, sign * threshold * rng.choice([0.3, 0.5, 2.0], v.shape)]
+    kinds += [0 * v, *([1e12 * v, 1e-12 * v] if wild else [])]
+    return lam, step, np.choose(rng.integers(0, len(kinds), size=v.shape), kinds)
+
+
+def rivals(v, x, seed=1):
+    """Points that could be better than x, from coarse and global to close and local: (n, POINTS, size)."""
+    rng = np.random.default_rng(seed)
+    v, x = v[:, None], x[:, None]
+    shape = (v.shape[0], 4, v.shape[2])
+    points = [np.broadcast_to(0.0, shape), v * rng.integers(0, 2, size=shape)]
+    points += [v * rng.uniform(-0.3, 1.2, size=shape), x * rng.integers(0, 2, size=shape)]
+    size = np.abs(x) + 1e-3 * np.linalg.norm(v, axis=-1, keepdims=True)
+    points += [x + scale * size * rng.normal(size=shape) for scale in (1e-1, 1e-4)]
+    points = np.concatenate(points, axis=1)
+    points[:, :1] = v
+    return points
+
+
+def values(case, lam, points):
+    """The penalty at points (n, POINTS, size)."""
+    flat = case.batch("value", np.repeat(lam, POINTS), points.reshape(-1, points.shape[-1]))
+    return flat.reshape(points.shape[:2])
+
+
+def dot(a, b):
+    return np.sum(a * b, axis=-1)
+
+
+@every
+def test_prox_beats_its_input_and_zero_and_everything_else(case: PenaltyCase, x64):
+    """Of all points the prox has the least ½‖z − v‖² + step·g(z)."""
+    lam, step, v = draw(case)
+    x = case.batch("prox", lam, v, step)
+    value = case.batch("value", lam, x)
+    assert np.isfinite(value).all()
+    z = rivals(v, x)
+    v, x, s = v[:, None], x[:, None], step[:, None]
+    more = 0.5 * dot(z, z) - dot(z, v) + s * values(case, lam, z)
+    less = 0.5 * dot(x, x) - dot(x, v) + s * value[:, None]
+    assert (more >= less - 1e-13 * dot(v, v)).all()
+
+
+@members(lambda case: case.separable)
+def test_prox_of_single_entries_agrees_with_a_global_search(case: PenaltyCase, x64):
+    """Grid search over the whole line, then golden section; the prox's own answer is not looked at."""
+    lam, step, v = (numbers[: DRAWS // 2] for numbers in draw(case, seed=2))
+    line = np.logspace(-14, 14, 140)
+    near = np.logspace(-6, -2, 30)
+    units = np.concatenate([np.linspace(-1.5, 1.5, 101), near, -near])
+    golden = (np.sqrt(5) - 1) / 2
+
+    @jax.jit
+    @jax.vmap
+    @jax.vmap
+    def search(lam, step, j, vj, prox):
+        def cost(t):
+            return 0.5 * t * t - t * vj + step * case.call("value", lam, jnp.zeros(case.size).at[j].set(t))
+
+        def narrow(_, ends):
+            a, b = ends
+            left, right = b - golden * (b - a), a + golden * (b - a)
+            lower = cost(left) < cost(right)
+            return jnp.where(lower, a, left), jnp.where(lower, right, b)
+
+        grid = jnp.sort(jnp.concatenate([line, -line, jnp.abs(vj) * units]))
+        k = jnp.argmin(jax.vmap(cost)(grid))
+        ends = grid[jnp.maximum(k - 1, 0)], grid[jnp.minimum(k + 1, grid.size - 1)]
+        found = jnp.stack([grid[k], sum(jax.lax.fori_loop(0, 55, narrow, ends)) / 2])
+        costs = jax.vmap(cost)(found)
+        return found[jnp.argmin(costs)], jnp.min(costs), cost(prox)
+
+    prox = case.batch("prox", lam, v, step)
+    over = [
+        np.broadcast_to(numbers, v.shape) for numbers in (lam[:, None], step[:, None], np.arange(case.size))
+    ]
+    best, best_cost, prox_cost = map(np.asarray, search(*over, v, prox))
+    assert (prox_cost <= best_cost + 1e-13 * v**2).all()
+    if case.convex:
+        # The cost is strongly convex, so that the search is right to half of the working digits.
+        assert ((prox - best) ** 2 <= 1e-13 * np.abs(v) * np.maximum(np.abs(prox), np.abs(best))).all()
+
+
+@convex
+def test_three_point_inequality(case: PenaltyCase, x64):
+    """step·g(z) + ½‖z − v‖² ≥ step·g(x) + ½‖x − v‖² + ½‖z − x‖² at x = prox(v), for every z."""
+    lam, step, v = draw(case, seed=3)
+    x = case.batch("prox", lam, v, step)
+    value = step * case.batch("value", lam, x)
+    z = rivals(v, x)
+    v, x = v[:, None], x[:, None]
+    slack = step[:, None] * values(case, lam, z) - value[:, None] - dot(v - x, z - x)
+    assert (slack >= -1e-13 * (value[:, None] + dot(v, v) + dot(z, z))).all()
+
+
+@convex
+def test_prox_is_firmly_nonexpansive(case: PenaltyCase, x64):
+    """⟨x − y, v − u⟩ ≥ ‖x − y‖² for x = prox(v), y = prox(u)."""
+    lam, step, v = draw(case, seed=4)
+    u = v + np.random.default_rng(5).normal(size=v.shape) * (1 + np.abs(v))
+    gap = case.batch("prox", lam, v, step) - case.batch("prox", lam, u, step)
+    assert (dot(gap, v - u) - dot(gap, gap) >= -1e-14 * (dot(v, v) + dot(u, u))).all()
+
+
+@dual
+def test_moreau_identity_and_fenchel_young(case: PenaltyCase, x64):
+    """b = (v − x)/step is in ∂g(x), and is the prox of g*/step at v/step: both judged by `conjugate`."""
+    lam, step, v = draw(case, scales=MODERATE, wild=False, seed=6)
+    rng = np.random.default_rng(7)
+    x = case.batch("prox", lam, v, step)
+    b = (v - x) / step[:, None]
+    shrink = case.batch("shrink", lam, b)
+    # Rounding may put b a hair outside of the conjugate's domain, never more.
+    rounding = 1e-15 * np.abs(v).max(axis=1) / (step * lam)
+    b *= np.where(shrink > 1 - 8 * rounding, shrink, 1)[:, None]
+    u, z = rng.normal(size=v.shape) * lam[:, None], rng.normal(size=v.shape) * (1 + np.abs(v))
+    u *= case.batch("shrink", lam, u)[:, None]
+    g, g_dual = (lambda z: case.batch("value", lam, z)), (lambda u: case.batch("conjugate", lam, u))
+    assert np.isfinite(g_dual(u)).all()
+
+    size = 1 + dot(v, v) / step + dot(z, z)
+    assert (g(z) + g_dual(u) - dot(z, u) >= -1e-13 * size).all()
+    np.testing.assert_allclose((g(x) + g_dual(b) - dot(x, b)) / size, 0, atol=1e-13)
+
+    def cost(w):
+        gap = w - v / step[:, None]
+        return 0.5 * step * dot(gap, gap) + g_dual(w)
+
+    assert (cost(u) >= cost(b) - 1e-13 * size).all()
+    assert (cost(0.9 * b) >= cost(b) - 1e-13 * size).all()
+
+
+@members(lambda case: not case.dual)
+def test_conjugate_that_is_not_known_is_nan(case: PenaltyCase, x64):
+    """Not a number that would certify something."""
+    lam, _, v = draw(case)
+    assert np.isnan(case.batch("conjugate", lam, v)).all()
+    assert (case.batch("shrink", lam, v) == 1).all()
+
+
+@every
+def test_residual_vanishes_at_a_prox_and_nowhere_else(case: PenaltyCase, x64):
+    """A prox solves for the gradient (x − v)/step; around it the distance grows as fast as it must."""
+    lam, step, v = draw(case, seed=8)
+    x = case.batch("prox", lam, v, step)
+    residual = case.batch("residual", lam, x, (x - v) / step[:, None])
+    scale = np.abs(v).max(axis=1, keepdims=True) / step[:, None]
+    np.testing.assert_allclose(residual / np.where(scale > 0, scale, 1), 0, atol=1e-14)
+
+    shift = np.random.default_rng(9).normal(size=v.shape) * (1e-3 + np.abs(v))
+    distance = case.batch("distance", lam, x + shift, (x + shift - v) / step[:, None])
+    if case.convex:  # the prox's objective is strongly convex with modulus 1 / step
+        assert (distance >= np.linalg.norm(shift, axis=1) / step * (1 - 1e-9)).all()
+    else:
+        assert (distance > 0).all()
+
+
+@convex
+def test_residual_is_the_smallest_element(case: PenaltyCase, x64):
+    """−grads − residual is a subgradient, and the objective descends along the residual at its length."""
+    lam, step, v = draw(case, scales=MODERATE, wild=False, seed=10)
+    rng = np.random.default_rng(11)
+    grads = rng.normal(size=v.shape) * lam[:, None]
+    x = case.batch("prox", lam, v, step)
+    residual = case.batch("residual", lam, x, grads)
+    value = case.batch("value", lam, x)
+    z = rng.normal(size=(DRAWS, POINTS, case.size)) * rng.choice([0.01, 1.0, 30.0], size=(DRAWS, POINTS, 1))
+    gain = values(case, lam, z) - value[:, None] - dot(z - x[:, None], (-grads - residual)[:, None])
+    assert (gain >= -1e-12 * (1 + value[:, None])).all()
+
+    length = np.linalg.norm(residual, axis=1)
+    np.testing.assert_allclose(case.batch("distance", lam, x, grads), length, rtol=1e-12)
+    way = residual / np.where(length > 0, length, 1)[:, None]
+    h = 1e-7 * (1 + np.abs(x).max(axis=1))
+    slope = (case.batch("value", lam, x + h[:, None] * way) - value) / h + dot(grads, way)
+    size = lam * (1 + np.abs(x).max(axis=1))
+    np.testing.assert_allclose(slope / size, -length / size, atol=1e-5)
+
+
+@every
+def test_strength_zero_is_the_identity_bit_for_bit(case: PenaltyCase, x64):
+    rng = np.random.default_rng(12)
+    x = rng.uniform(-1.0, 1.0, size=(DRAWS, case.size))
+    x[:, ::3] = rng.choice([0.0, -0.0], size=x[:, ::3].shape)
+    for dtype, numbers in PRECISIONS:
+        span = 0.9 * np.log10(float(jnp.finfo(dtype).max))
+        v = (x * np.logspace(-span, span, DRAWS)[:, None]).astype(dtype)
+        zero, one = np.zeros(DRAWS, numbers), np.ones(DRAWS, numbers)
+        assert case.batch("prox", zero, v, one).tobytes() == v.tobytes()
+        assert case.batch("prox", one, v, zero).tobytes() == v.tobytes()
+        assert (case.batch("value", zero, v[:, :1] * np.zeros_like(x, dtype)) == 0).all()
+
+
+@every
+def test_parameters_keep_their_dtype_and_half_precision_is_rounded_once(case: PenaltyCase, x64):
+    """Also when λ and the step are of another type; values come in at least float32, and do not overflow."""
+    lam, step, v = draw(case, scales=MODERATE, wild=False, seed=13)
+    for dtype, numbers in PRECISIONS:
+        low, wide = v.astype(dtype), np.promote_types(dtype, np.float32)
+        x, exact = case.batch("prox", lam.astype(numbers), low, step.astype(numbers)), low.astype(np.float64)
+        value, exact_value = case.batch("value", lam.astype(numbers), low), case.batch("value", lam, exact)
+        exact = case.batch("prox", lam, exact, step)
+        assert x.dtype == dtype
+        assert value.dtype == wide
+        info = jnp.finfo(dtype)
+        one_rounding = 0.5 * float(info.eps) * np.abs(exact) + float(info.smallest_subnormal)
+        work = 8 * np.finfo(np.float32).eps * (np.abs(v) + 2 * (lam * step)[:, None])
+        assert (np.abs(x.astype(np.float64) - exact) <= one_rounding + work).all()
+        np.testing.assert_allclose(value, exact_value, rtol=1e-6)
+
+
+@every
+def test_float32_agrees_with_float64(case: PenaltyCase, x64):
+    lam, step, v = (numbers.astype(np.float32) for numbers in draw(case, scales=MODERATE, seed=14))
+    grads = np.random.default_rng(15).normal(size=v.shape).astype(np.float32)
+    calls = {"value": (lam, v), "prox": (lam, v, step), "residual": (lam, v, grads), "lam_max": (lam, grads)}
+    calls |= {"shrink": (lam, v)} if case.dual else {}
+    for method, args in calls.items():
+        single = case.batch(method, *args)
+        double = case.batch(method, *(x.astype(np.float64) for x in args))
+        assert single.dtype == np.float32
+        assert double.dtype == np.float64
+        size = {"residual": np.abs(grads) + lam[:, None] * 5 * (1 + np.abs(v)), "prox": np.abs(v)}
+        with np.errstate(invalid="ignore"):
+            error = np.where(single == double, 0, np.abs(single - double))
+        assert (error <= 1e-6 * size.get(method, np.abs(double))).all(), method
+
+
+@every
+def test_one_compiled_program_serves_every_strength(case: PenaltyCase, x64):
+    """A new λ does not retrace, jit equals eager, and vmap over λ equals a loop over λ."""
+    _, _, v = draw(case, scales=MODERATE, wild=False, seed=16)
+    v, grads = case.tree(jnp.asarray(v[0])), case.tree(jnp.asarray(v[1]))
+    traces = []
+
+    def prox_and_value(penalty):
+        x = penalty.prox(v, 0.5)
+        return x, penalty.value(x)
+
+    @jax.jit
+    def everything(penalty):
+        traces.append(penalty)
+        return *prox_and_value(penalty), penalty.residual(v, grads), penalty.lam_max(grads)
+
+    def same(a, b):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-14), a, b)
+
+    lams = [0.0, 0.3, 7.0]
+    loop = [everything(case.at(lam)) for lam in lams]
+    assert len(traces) == 1
+    arrays = [everything(case.at(jnp.asarray(lam))) for lam in lams] + [everything(case.at(np.float64(0.5)))]
+    assert len(traces) == 2  # numbers of JAX and NumPy have a firm dtype, those of Python do not
+    batched = jax.vmap(lambda lam: everything(case.at(lam)))(jnp.asarray(lams))
+    for k in range(len(lams)):
+        same(loop[k], arrays[k])
+        same(loop[k], jax.tree.map(lambda leaf, k=k: leaf[k], batched))
+    same(loop[1][:2], prox_and_value(case.at(lams[1])))
+
+
+@every
+def test_derivatives_are_finite_and_right_also_at_kinks(case: PenaltyCase, x64):
+    """Each derivative lies between the two one-sided ones, at zeros and thresholds as elsewhere."""
+    point = lam, step, v = draw(case, scales=MODERATE, wild=False, seed=17)
+    rng = np.random.default_rng(18)
+    way = (
+        lam * rng.normal(size=DRAWS),
+        step * rng.normal(size=DRAWS),
+        rng.normal(size=v.shape) * (0.1 + np.abs(v)),
+    )
+
+    def prox(lam, step, v):
+        return case.batch("prox", lam, v, step)
+
+    def value(lam, step, v):
+        return case.batch("value", lam, v)
+
+    @jax.jit
+    @jax.vmap
+    def derivatives(lam, step, v):
+        by_prox = jax.jacrev(lambda lam, step, v: case.call("prox", lam, v, step), argnums=(0, 1, 2))(
+            lam, step, v
+        )
+        return by_prox, jax.grad(lambda lam, v: case.call("value", lam, v), argnums=(0, 1))(lam, v)
+
+    (by_lam, by_step, by_v), (value_by_lam, value_by_v) = jax.tree.map(np.asarray, derivatives(*point))
+    of_prox = by_lam * way[0][:, None] + by_step * way[1][:, None] + np.einsum("nij,nj->ni", by_v, way[2])
+    of_value = value_by_lam * way[0] + dot(value_by_v, way[2])
+    h = 1e-7
+    ahead = [x + h * d for x, d in zip(point, way, strict=True)]
+    behind = [x - h * d for x, d in zip(point, way, strict=True)]
+    for f, slope in ((prox, of_prox), (value, of_value)):
+        sides = (f(*ahead) - f(*point)) / h, (f(*point) - f(*behind)) / h
+        slack = 1e-5 * (1 + np.abs(sides[0]) + np.abs(sides[1]))
+        assert (slope >= np.minimum(*sides) - slack).all()
+        assert (slope <= np.maximum(*sides) + slack).all()
+
+
+@every
+def test_lam_max_is_where_zero_stops_being_stationary(case: PenaltyCase, x64):
+    """Judged by the residual, and by the prox of a gradient step from zero."""
+    grads = np.random.default_rng(19).normal(size=(DRAWS, case.size)) * np.logspace(-6, 6, DRAWS)[:, None]
+    one, zero = np.ones(DRAWS), np.zeros_like(grads)
+    unit = case.batch("value", np.ones(DRAWS), np.resize(np.eye(case.size), (DRAWS, case.size)))[: case.size]
+    penalized = grads * (unit > 0)
+    lam_max = case.batch("lam_max", one, penalized)
+    np.testing.assert_array_equal(case.batch("lam_max", one, grads), lam_max)
+    np.testing.assert_allclose(case.batch("lam_max", 5 * one, grads), lam_max, rtol=1e-12)
+    assert (case.batch("lam_max", one, zero) == 0).all()
+
+    finite = np.isfinite(lam_max)
+    above, below = np.where(finite, 1.001 * lam_max, 1.0), np.where(finite, 0.999 * lam_max, 1e9)
+    at_zero = case.batch("residual", above, zero, penalized), case.batch("prox", above, -penalized, one)
+    assert all((leaf[finite] == 0).all() for leaf in at_zero)
+    assert (case.batch("distance", below, zero, penalized) > 0).all()
+    assert (np.abs(case.batch("prox", below, -penalized, one)).max(axis=1) > 0).all()
+
+
+@every
+def test_at_sets_the_strength_and_nothing_else(case: PenaltyCase, x64):
+    penalty, x = case.penalty, case.tree(jnp.linspace(-1.0, 2.0, case.size))
+    before = jax.tree.leaves(penalty)
+    for lam in (0.25, jnp.asarray(0.25)):
+        moved = penalty.at(lam)
+        assert moved.lam is lam
+        assert type(moved) is type(penalty)
+        assert jax.tree.structure(moved) == jax.tree.structure(penalty)
+        np.testing.assert_array_equal(moved.value(x), penalty.at(7.0).at(lam).value(x))
+    assert all(a is b for a, b in zip(before, jax.tree.leaves(penalty), strict=True))
+    np.testing.assert_array_equal(penalty.at(penalty.lam).value(x), penalty.value(x))
+
+
+@dual
+def test_shrink_makes_every_dual_feasible(case: PenaltyCase, x64):
+    """Also in float32, for duals that are far outside."""
+    lam, _, v = draw(case, scales=(1e-6, *MODERATE, 1e6), seed=20)
+    for dtype in (np.float32, np.float64):
+        dual, strength = v.astype(dtype), lam.astype(dtype)
+        shrink = case.batch("shrink", strength, dual)
+        assert ((shrink >= 0) & (shrink <= 1)).all()
+        assert np.isfinite(case.batch("conjugate", strength, shrink[:, None] * dual)).all()
+    assert (case.batch("shrink", lam, np.zeros_like(v)) == 1).all()
+    bad = v.copy()
+    bad[:, 0] = np.nan
+    assert not (case.batch("conjugate", lam, bad) < np.inf).any()
+
+
+@members(lambda case: isinstance(case.penalty, Norm))
+def test_dual_norm_is_the_supremum_it_claims(case: PenaltyCase, x64):
+    """No direction exceeds it, and the last entry to survive the prox attains it; λ does not enter."""
+    rng = np.random.default_rng(21)
+    lam = rng.choice(MODERATE, size=DRAWS)
+    unit = case.batch("value", np.ones(DRAWS), np.resize(np.eye(case.size), (DRAWS, case.size)))[: case.size]
+    v = rng.normal(size=(DRAWS, case.size))
+    u, b = v * (unit > 0), rng.normal(size=v.shape) * rng.choice([0.0, 1.0], size=v.shape)
+    sup = case.batch("dual_norm", lam, u)
+    assert (dot(u, b * (unit > 0)) <= sup * case.batch("value", lam, b) / lam * (1 + 1e-12)).all()
+    best = case.batch("prox", (1 - 1e-6) * sup, u, np.ones(DRAWS))
+    np.testing.assert_allclose(dot(u, best) * lam / case.batch("value", lam, best), sup, rtol=1e-12)
+    np.testing.assert_allclose(case.batch("lam_max", lam, u), sup, rtol=1e-12)
+    assert (np.isinf(case.batch("dual_norm", lam, v)) == (unit == 0).any()).all()
+    np.testing.assert_allclose(case.batch("value", lam, 3 * b), 3 * case.batch("value", lam, b), rtol=1e-12)
