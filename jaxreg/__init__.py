@@ -11,7 +11,7 @@ from jaxreg.losses import Logistic, Loss, Squared
 from jaxreg.objective import Objective
 from jaxreg.path import Path, fit_path
 from jaxreg.penalties import L1, L2, Blocks, Elastic, ElasticNet, Masked, Norm, Penalty, Separable
-from jaxreg.selection import Selection, cross_validate
+from jaxreg.selection import Comparison, Selection, compare, cross_validate
 from jaxreg.solvers import FISTA, OptaxSolver, Solver, solve, sweep
 from jaxreg.transforms import ProximalState, apply_prox, proximal
 
@@ -22,6 +22,7 @@ __all__ = [
     "L1",
     "L2",
     "Blocks",
+    "Comparison",
     "Elastic",
     "ElasticNet",
     "Logistic",
@@ -41,6 +42,7 @@ __all__ = [
     "Squared",
     "Stats",
     "apply_prox",
+    "compare",
     "cross_validate",
     "fit_path",
     "proximal",

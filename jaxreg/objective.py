@@ -90,9 +90,7 @@ class Objective:
         elif not callable(loss):
             raise TypeError(f"loss must be a jaxreg loss or a function f(params, data), got {loss!r}")
         elif predict is not None:
-            raise TypeError(
-                "predict has no place beside a function f(params, data), which predicts by itself"
-            )
+            raise TypeError("predict has no place beside a function f(params, data), which predicts by itself")
         self.loss, self.penalty, self.predict = loss, penalty, predict
 
     def smooth(self, params: PyTree, data: Any) -> jax.Array:
@@ -107,9 +105,7 @@ class Objective:
         assert isinstance(self.loss, Loss)
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             # Unpacking an array would take its first rows for X and y.
-            raise TypeError(
-                f"data must be (X, y) or (X, y, sample_weight), got {type(data).__name__}: {data!r:.100}"
-            )
+            raise TypeError(f"data must be (X, y) or (X, y, sample_weight), got {type(data).__name__}: {data!r:.100}")
         X, target, *rest = data
         pred = self.predict(params, X)
         target = jnp.asarray(target)

@@ -12,10 +12,13 @@ import numpy as np
 from jaxreg._result import describe_failures
 from jaxreg.linear import Fits, Problem, fit, make_views
 from jaxreg.linear.arguments import LinearData, linear_data, mixes, tolerance, vector
+from jaxreg.linear.columns import Data, bucket
+from jaxreg.linear.design import Design
 from jaxreg.linear.freedom import degrees_of_freedom
 from jaxreg.linear.grid import make_grid
 from jaxreg.losses import Loss, Squared
 from jaxreg.penalties import L1, Elastic
+from jaxreg.plots import PathDisplay
 
 Progress = bool | Callable[[int, int], None]
 
@@ -98,10 +101,8 @@ class Path:
             link = link + vector("offset", offset, len(X)).reshape(-1, *[1] * (link.ndim - 1))
         return _as_kind(self.loss, link, kind)
 
-    def plot(self, **options: Any) -> Any:
-        """Draw the coefficients along λ; returns a `jaxreg.plots.PathDisplay`."""
-        from jaxreg.plots import PathDisplay  # upstairs, and only here: drawing is optional
-
+    def plot(self, **options: Any) -> PathDisplay:
+        """Draw the coefficients along λ (extra `plot`); options are those of `PathDisplay.from_path`."""
         return PathDisplay.from_path(self, **options)
 
     def __repr__(self) -> str:
@@ -199,17 +200,12 @@ def original_scale(problem: Problem, fits: Fits) -> tuple[np.ndarray, np.ndarray
 def make_paths(problem: Problem, fits: Fits, penalty: Elastic, mix: np.ndarray, grid: np.ndarray) -> list[Path]:
     """One `Path` per l1 ratio, of the first training set."""
     slopes, intercepts = original_scale(problem, fits)
-    p = problem.design.shape[1]
-    loss, data = problem.loss, problem.data
-    weights = np.asarray(data.weights[0])
-    x = np.asarray(problem.design.gather(jnp.asarray(fits.working), jnp.zeros(fits.working.size)))
-    null_deviance = float(problem.null.deviance[0])
+    p, null_deviance = problem.design.shape[1], float(problem.null.deviance[0])
+    deviance = _deviances(problem, fits.working, slopes[:, 0], intercepts[:, 0])
     paths = []
     for r in range(len(mix)):
         coef = np.zeros((len(fits.slopes), p))
         coef[:, fits.working] = slopes[:, 0, r]
-        eta = intercepts[:, 0, r, None] + slopes[:, 0, r] @ x.T + np.asarray(data.offset)
-        deviance = np.asarray(loss.deviance(jnp.asarray(eta), data.target)) @ weights
         df = fits.df[:, 0, r]
         if np.isnan(df).any():
             b = np.concatenate([fits.intercept[:, 0, r, None], fits.slopes[:, 0, r]], axis=1)
@@ -222,14 +218,33 @@ def make_paths(problem: Problem, fits: Fits, penalty: Elastic, mix: np.ndarray, 
                 gap=fits.gap[:, 0, r],
                 kkt=fits.kkt[:, 0, r],
                 df=df,
-                deviance_ratio=1 - deviance / null_deviance if null_deviance > 0 else np.zeros(len(grid[r])),
+                deviance_ratio=1 - deviance[:, r] / null_deviance if null_deviance > 0 else np.zeros(len(grid[r])),
                 result=fits.result[:, 0, r],
-                loss=loss,
+                loss=problem.loss,
                 penalty=_with_mix(penalty, mix[r]),
                 stats={"steps": fits.steps[:, 0, r], "ever_active": fits.working.size},
             )
         )
     return paths
+
+
+def _deviances(problem: Problem, working: np.ndarray, slopes: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+    """Weighted mean deviance (L, R) of the first training set's fits, on the scale of X as it was given."""
+    width = bucket(working.size, problem.design.shape[1])
+    index, coef = np.zeros(width, dtype=np.int64), np.zeros((*slopes.shape[:2], width))
+    index[: working.size], coef[..., : working.size] = working, slopes
+    flat = _mean_deviance(
+        problem.design, problem.loss, problem.data, index, coef.reshape(-1, width), intercepts.reshape(-1, 1)
+    )
+    return np.asarray(flat).reshape(intercepts.shape)
+
+
+@jax.jit
+def _mean_deviance(
+    design: Design, loss: Loss, data: Data, index: jax.Array, coef: jax.Array, intercept: jax.Array
+) -> jax.Array:
+    eta = design.apply(index, coef) + intercept + data.offset
+    return loss.deviance(eta, data.target) @ data.weights[0]
 
 
 def _with_mix(penalty: Elastic, mix: float) -> Elastic:

@@ -14,7 +14,7 @@ from jaxreg._format import count, number, plus_minus
 from jaxreg._result import describe_failures
 from jaxreg.io import Fit, Model, Prepared
 from jaxreg.plots import COLOURS, FAINT, INK, MUTED, CVDisplay, PathDisplay, darker, lighter
-from jaxreg.selection import MEASURES, Selection
+from jaxreg.selection import Selection
 
 PENALTIES = {"l1": "L1 (lasso)", "l2": "L2 (ridge)", "elastic_net": "elastic net"}
 
@@ -42,7 +42,6 @@ class Effect:
         at_1se: coefficient at λ_1se.
         effect: coefficient at λ_min times the standard deviation of the feature.
         effect_1se: coefficient at λ_1se times the same.
-
     """
 
     feature: str
@@ -65,7 +64,6 @@ class Summary:
         command: what was typed.
         constant: score of a constant prediction in the same folds.
         extra: notes beside those on the table.
-
     """
 
     table: str
@@ -143,10 +141,8 @@ class Summary:
         """Say what the sweep found, in a sentence or two."""
         at_min, at_1se = self.chosen()
         best, p = self.best, self.ready.X.shape[1]
-        name = MEASURES[best.measure].title
-        kept = [
-            row.feature for row in sorted(self.effects(), key=lambda r: -abs(r.effect_1se)) if row.at_1se != 0
-        ]
+        name = best.measure_title
+        kept = [row.feature for row in sorted(self.effects(), key=lambda r: -abs(r.effect_1se)) if row.at_1se != 0]
         names = f": {', '.join(kept)}" if 0 < len(kept) <= min(8, p - 1) else ""
         if self.penalty == "l2":
             text = f"Ridge keeps all {count(p, 'feature')} and shrinks them."
@@ -165,9 +161,7 @@ class Summary:
         notes = [*self.ready.notes, *self.extra]
         index, last = best.index("min"), len(best.lams) - 1
         if index == last > 0:
-            notes.append(
-                "The best λ is the weakest tried: the penalty hardly helps, or the grid ends too early."
-            )
+            notes.append("The best λ is the weakest tried: the penalty hardly helps, or the grid ends too early.")
         failures = describe_failures(best.path.result)
         if failures:
             fits = count(last + 1, "fit")
@@ -206,7 +200,6 @@ def render(summary: Summary) -> str:
 
     Raises:
         ImportError: if jinja2 or matplotlib is not installed.
-
     """
     try:
         jinja2 = importlib.import_module("jinja2")
@@ -239,7 +232,7 @@ def render(summary: Summary) -> str:
         summary=summary,
         ready=ready,
         best=best,
-        measure=MEASURES[best.measure].title,
+        measure=best.measure_title,
         drawings=drawings,
         kept=kept,
         dropped=[row.feature for row in effects if row.at_min == 0 and row.at_1se == 0],
@@ -255,9 +248,7 @@ def _ratios(grid: Selection) -> list[dict[str, Any]]:
     if grid.l1_ratios is None:
         return []
     rows = []
-    for ratio, lams, mean, se, lam in zip(
-        grid.l1_ratios, grid.lams, grid.mean, grid.se, grid.lam_min, strict=True
-    ):
+    for ratio, lams, mean, se, lam in zip(grid.l1_ratios, grid.lams, grid.mean, grid.se, grid.lam_min, strict=True):
         i = int(np.argmin(np.abs(lams - lam)))
         rows.append({"ratio": f"{ratio:g}", "lam": number(lam, 3), "error": plus_minus(mean[i], se[i])})
     return rows

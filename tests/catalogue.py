@@ -77,9 +77,7 @@ class PenaltyCase:
         """Parameters from one vector, so that a law need not speak of trees."""
         leaves, structure = jax.tree.flatten(self.params)
         parts = jnp.split(x, np.cumsum([leaf.size for leaf in leaves])[:-1])
-        return jax.tree.unflatten(
-            structure, [x.reshape(leaf.shape) for x, leaf in zip(parts, leaves, strict=True)]
-        )
+        return jax.tree.unflatten(structure, [x.reshape(leaf.shape) for x, leaf in zip(parts, leaves, strict=True)])
 
     def call(self, method: str, lam: Any, *args: Any) -> jax.Array:
         """A method of the penalty at strength `lam`, on vectors: one item, to be batched by vmap."""

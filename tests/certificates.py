@@ -129,7 +129,7 @@ class LinearProblem:
         return eta
 
     def project(self, u: np.ndarray) -> np.ndarray:
-        """Take from u what is left of it along the unpenalized columns, in the inner product of the weights."""
+        """Take from u what it has along the unpenalized columns, in the inner product of the weights."""
         root = np.sqrt(self.w)
         Q = np.linalg.qr(root[:, None] * self.free_columns())[0]
         scaled = root * u
@@ -191,8 +191,8 @@ class LinearProblem:
         b, b0 = self.scale * coef, float(intercept) + float(self.center @ coef)
         eta = self.eta(b, b0)
         primal = self.primal(b, b0, lam)
-        # The better the dual point, the smaller the gap: free coefficients are refitted for it, and the rounding
-        # error of the refit is taken away, which is large beside a small u.
+        # The better the dual point, the smaller the gap: free coefficients are refitted for it, and the
+        # rounding error of the refit is taken away, which is large beside a small u.
         u = self.project(loss_slope(self.loss, self.refit_free(eta), self.y))
         dual = self.best_dual(u, lam)
         return Certificate(primal, dual, (primal - dual) / self.null_primal(), self.kkt(b, b0, lam))
@@ -205,9 +205,7 @@ class LinearProblem:
         u = loss_slope(self.loss, self.eta(b, b0), self.y)
         gradient = self.correlate(u) + lam * self.factors * (1 - self.l1_ratio) * b
         kink = lam * self.factors * self.l1_ratio
-        residual = np.where(
-            b != 0, np.abs(gradient + kink * np.sign(b)), np.maximum(np.abs(gradient) - kink, 0)
-        )
+        residual = np.where(b != 0, np.abs(gradient + kink * np.sign(b)), np.maximum(np.abs(gradient) - kink, 0))
         unit = np.abs(self.correlate(loss_slope(self.loss, self.null_eta, self.y))).max()
         return float(max(residual.max(), abs(self.w @ u) if self.intercept else 0.0) / unit)
 

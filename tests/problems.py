@@ -25,9 +25,7 @@ def gaussian(n: int, p: int, correlation: float, seed: int = 0, snr: float = 3.0
     coordinate descent", JSS 33, section 5.1.
     """
     rng = np.random.default_rng(seed)
-    X = np.sqrt(correlation) * rng.standard_normal((n, 1)) + np.sqrt(1 - correlation) * rng.standard_normal(
-        (n, p)
-    )
+    X = np.sqrt(correlation) * rng.standard_normal((n, 1)) + np.sqrt(1 - correlation) * rng.standard_normal((n, p))
     j = np.arange(1, p + 1)
     beta = (-1.0) ** j * np.exp(-2 * (j - 1) / 20)
     signal_variance = (1 - correlation) * np.sum(beta**2) + correlation * np.sum(beta) ** 2

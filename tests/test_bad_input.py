@@ -153,7 +153,11 @@ def test_prediction_arguments():
 def test_what_numpy_understands_is_taken():
     expected = jr.fit_path(X, Y, lams=5).coef
     for other in (X.tolist(), jnp.asarray(X), X.astype(np.float32), np.asfortranarray(X)):
-        np.testing.assert_allclose(
-            jr.fit_path(other, Y.tolist(), lams=5).coef, expected, rtol=1e-4, atol=1e-5
-        )
+        np.testing.assert_allclose(jr.fit_path(other, Y.tolist(), lams=5).coef, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(jr.fit_path(X, Y[:, None], lams=5).coef, expected)
+
+
+def test_a_grid_above_lam_max_selects_nothing_and_scores_the_null_model():
+    cv = jr.cross_validate(X, Y, lams=[1e4], folds=3)
+    np.testing.assert_array_equal(cv.coef(), 0)
+    np.testing.assert_allclose(cv.scores[:, 0], cv.null_scores)

@@ -74,9 +74,7 @@ def test_the_dual_never_exceeds_the_primal(shape):
     problem, rng = small_problem(shape), np.random.default_rng(1)
     finite = 0
     for lam in np.geomspace(0.01, 1, 20):
-        u = loss_slope(
-            problem.loss, problem.refit_free(problem.offset + rng.normal(size=len(problem.y))), problem.y
-        )
+        u = loss_slope(problem.loss, problem.refit_free(problem.offset + rng.normal(size=len(problem.y))), problem.y)
         dual = problem.best_dual(u, lam)
         finite += np.isfinite(dual)
         for _ in range(20):
@@ -124,17 +122,13 @@ def test_exact_solutions_have_no_gap(l1_ratio):
         got = problem.certify(coef, fit.intercept_ - problem.center @ coef, lam)
         assert abs(got.gap) <= 1e-12
         assert got.kkt <= 1e-12
-        assert problem.best_intercept(coef) == pytest.approx(
-            fit.intercept_ - problem.center @ coef, rel=1e-12
-        )
+        assert problem.best_intercept(coef) == pytest.approx(fit.intercept_ - problem.center @ coef, rel=1e-12)
 
 
 def test_exact_solutions_have_no_gap_in_logistic_ridge():
     problem = linear_problem(*problems.breast_cancer(), loss="logistic", l1_ratio=0.0)
     for lam in (1.0, 0.01):
-        model = LogisticRegression(
-            C=1 / (lam * len(problem.y)), solver="newton-cholesky", tol=1e-14, max_iter=1000
-        )
+        model = LogisticRegression(C=1 / (lam * len(problem.y)), solver="newton-cholesky", tol=1e-14, max_iter=1000)
         fit = model.fit(problem.Z, problem.y)
         coef = fit.coef_[0] / problem.scale
         got = problem.certify(coef, fit.intercept_[0] - problem.center @ coef, lam)

@@ -33,9 +33,7 @@ PENALTIES = {1.0: jr.L1(), 0.5: jr.ElasticNet(1.0, 0.5), 0.0: jr.L2()}
 LOSSES = {"squared": jr.Squared(), "logistic": jr.Logistic()}
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CASES]
-)
+@pytest.mark.parametrize("case", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CASES])
 def test_every_fit_is_certified(case):
     make, arguments, loss, l1_ratio = CASES[case]
     X, y = make(*arguments)

@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 
 from jaxreg import L2, ElasticNet, Logistic, cross_validate
 from jaxreg._format import number
@@ -159,9 +160,7 @@ def test_the_report_is_one_page_that_needs_nothing_else(jaxreg, folder):
 
 
 def test_two_values_mean_logistic_and_words_become_columns(jaxreg, folder):
-    code, out, _ = jaxreg(
-        "sweep", "trial.parquet", "--target", "cured", *FEW, "--out", "trial", "--measure", "auc"
-    )
+    code, out, _ = jaxreg("sweep", "trial.parquet", "--target", "cured", *FEW, "--out", "trial", "--measure", "auc")
     assert code == 0
     assert "Loss: logistic, because cured has two values, no and yes." in out
     assert "arm became 3 columns of 0 and 1, one for each category: a, b, c." in out
@@ -202,9 +201,7 @@ def test_several_ratios_are_compared(jaxreg, folder):
     [(["--penalty", "l2"], L2()), (["--penalty", "elastic_net"], ElasticNet(l1_ratio=0.5))],
 )
 def test_penalties_by_name(jaxreg, folder, words, penalty):
-    code, out, _ = jaxreg(
-        "sweep", "sparse.csv", "-t", "y", *FEW, *words, "--no-standardize", "--out", "named"
-    )
+    code, out, _ = jaxreg("sweep", "sparse.csv", "-t", "y", *FEW, *words, "--no-standardize", "--out", "named")
     assert code == 0
     fitted = cross_validate(*situation("sparse"), penalty=penalty, standardize=False, **SETTING)
     model = json.loads((folder / "named" / "model.json").read_text())
@@ -224,7 +221,7 @@ def test_a_target_that_nothing_explains(jaxreg, folder):
 
 def test_dropped_columns_are_left_out_and_said(jaxreg, folder):
     table = pl.read_csv(folder / "sparse.csv").with_columns(id=pl.int_range(ROWS).cast(pl.String) + "-x", k=1)
-    table.write_csv(folder / "extra.csv")
+    table.rename({"f0": "f[red]0 :cat:"}).write_csv(folder / "extra.csv")
     code, _, err = jaxreg("sweep", "extra.csv", "-t", "y", *FEW)
     assert (code, err) == (
         2,
@@ -234,6 +231,7 @@ def test_dropped_columns_are_left_out_and_said(jaxreg, folder):
     code, out, _ = jaxreg("sweep", "extra.csv", "-t", "y", *FEW, "--drop", "id,k")
     assert code == 0
     assert "Left out as asked: id, k." in out
+    assert "f[red]0 :cat:" in out
 
 
 def test_compare_prints_figures_and_advice(jaxreg):
@@ -350,3 +348,14 @@ def test_marks_that_touch_are_joined():
 
 def test_bars_are_as_long_as_their_share():
     assert [_bar(share, 4) for share in (0, 0.25, 0.5 + 1 / 32, 1)] == ["", "█", "██▏", "████"]
+
+
+def test_results_draw_themselves(lasso):
+    curve = lasso.plot(ax=Figure().subplots())
+    np.testing.assert_allclose(curve.lines_[0].get_ydata(), lasso.mean)
+    marks = {"lam_min": lasso.lam_min, "lam_1se": lasso.lam_1se}
+    scale = situation("sparse")[0].std(axis=0)
+    picture = lasso.path.plot(feature_names=NAMES, scale=scale, ax=Figure().subplots(), **marks)
+    drawn = {line.get_label(): line.get_ydata()[-1] for line in picture.lines_}
+    for j, name in enumerate(NAMES):
+        assert drawn.get(name, 0) == pytest.approx(lasso.path.coef[-1, j] * scale[j])

@@ -9,7 +9,6 @@ from jaxreg import L1, L2, ElasticNet, Logistic, Squared, cross_validate, fit_pa
 from jaxreg.selection import _advice as rules
 from jaxreg.selection._advice import Choice, Difference, Row, advise
 from jaxreg.selection._compare import compare, contaminated, selection_stability
-from jaxreg.selection._null import null_scores
 from tests.tables import FEATURES, ROWS, SETTING, situation
 
 NAMES = ("L1", "L2", "elastic net")
@@ -39,9 +38,7 @@ def test_rule_1_nothing_to_choose():
 
 
 def test_rule_2_dense_signals_want_ridge():
-    assert advice(errors=(3, 0, 3)).startswith(
-        "L2 predicts clearly better than L1 (by 3.0 ± 1.0) and elastic net"
-    )
+    assert advice(errors=(3, 0, 3)).startswith("L2 predicts clearly better than L1 (by 3.0 ± 1.0) and elastic net")
     assert not advice(errors=(3, 0, 1)).startswith("L2")
     assert not advice(errors=(1, 0, 3)).startswith("L2")
 
@@ -202,7 +199,7 @@ def test_it_prints_as_a_table(found):
 def test_the_constant_is_scored_by_the_other_folds(found):
     _, y = situation("noise")
     selection = found["noise"].selections["L1"]
-    scores = null_scores(*situation("noise"), selection, Squared())
+    scores = selection.null_scores
     for k in range(5):
         held_out = selection.fold_id == k
         assert scores[k] == pytest.approx(np.mean((y[held_out] - y[~held_out].mean()) ** 2))
@@ -220,9 +217,7 @@ def test_constant_columns_have_no_part_in_the_stability():
 
 def test_progress_is_told_to_the_end():
     told = []
-    compare(
-        *situation("sparse"), **SETTING, replicates=2, progress=lambda done, total: told.append((done, total))
-    )
+    compare(*situation("sparse"), **SETTING, replicates=2, progress=lambda done, total: told.append((done, total)))
     assert told == [(1, 9), (2, 9), (3, 9), (5, 9), (7, 9), (9, 9)]
 
 

@@ -11,11 +11,10 @@ FLOORS = {
     "_tree": 0, "_check": 0, "_result": 0, "_threads": 0, "_format": 0, "datasets": 0,
     "losses": 1, "penalties": 1,
     "objective": 2, "transforms": 2,
-    "solvers": 3, "linear": 3,
+    "solvers": 3, "linear": 3, "plots": 3,
     "path": 4,
     "selection": 5,
-    "plots": 6,
-    "io": 7, "report": 7, "cli": 7, "__main__": 7,
+    "io": 6, "report": 7, "cli": 7, "__main__": 7,
 }  # fmt: skip
 MODULES = sorted(ROOT.rglob("*.py"))
 
@@ -58,7 +57,7 @@ def test_imports_run_down_the_floors():
 
 def test_hard_dependencies_are_few():
     allowed = {"jax", "numpy", "optax", "jaxreg"}
-    optional = {"plots", "io", "report", "cli", "__main__"}
+    optional = {"io", "report", "cli", "__main__"}
     standard = __import__("sys").stdlib_module_names
     for path in MODULES:
         if room(path) in optional:

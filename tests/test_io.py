@@ -257,9 +257,7 @@ def test_new_tables_that_do_not_fit_are_refused(change, words):
 def make_model(**changes) -> Model:
     encoding = Encoding((Numeric("age"), Categories("city", ("Lima", "Oslo", "Rome"), (0.25, 0.5, 0.25))))
     rng = np.random.default_rng(0)
-    fits = {
-        key: Fit(0.1 * np.pi, rng.normal(size=4) / 30, rng.normal(), 2 / 3, 0.1) for key in ("min", "1se")
-    }
+    fits = {key: Fit(0.1 * np.pi, rng.normal(size=4) / 30, rng.normal(), 2 / 3, 0.1) for key in ("min", "1se")}
     model = Model("squared", "l1", None, True, "mse", "score", None, encoding, fits, "0.0")
     return dataclasses.replace(model, **changes)
 
@@ -280,9 +278,7 @@ def test_a_saved_model_is_the_same_model(tmp_path, changes):
 
 def test_predictions_are_the_linear_predictor_and_its_mean():
     model = make_model()
-    X = np.column_stack(
-        [MIXED["age"], MIXED["city"] == "Lima", MIXED["city"] == "Oslo", MIXED["city"] == "Rome"]
-    )
+    X = np.column_stack([MIXED["age"], MIXED["city"] == "Lima", MIXED["city"] == "Oslo", MIXED["city"] == "Rome"])
     for at in ("min", "1se"):
         eta = X @ model.fits[at].coef + model.fits[at].intercept
         table, notes = model.predict(MIXED, at)

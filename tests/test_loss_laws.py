@@ -90,9 +90,7 @@ def test_fenchel_young(case: LossCase, x64):
     value = call(case, "value", pred, target)
     own, other = call(case, "derivative", pred, target), call(case, "derivative", pred[::-1].copy(), target)
     size = 1 + np.abs(value) + np.abs(pred)
-    np.testing.assert_allclose(
-        (value + call(case, "conjugate", own, target) - own * pred) / size, 0, atol=1e-13
-    )
+    np.testing.assert_allclose((value + call(case, "conjugate", own, target) - own * pred) / size, 0, atol=1e-13)
     for dual in (other, 0.3 * own, own + np.random.default_rng(1).normal(size=N)):
         conjugate = call(case, "conjugate", dual, target)
         assert not np.isnan(conjugate).any()
@@ -127,9 +125,7 @@ def test_curvature_is_the_least_bound_of_the_second_derivative(case: LossCase, x
     pred = np.concatenate([np.linspace(low, high, N // 2), target[N // 2 :]])
     near = pred + rng.choice([1e-3, 1e-2, 1.0], size=N)
     second = call(case, "second_derivative", pred, target)
-    quotient = (call(case, "derivative", near, target) - call(case, "derivative", pred, target)) / (
-        near - pred
-    )
+    quotient = (call(case, "derivative", near, target) - call(case, "derivative", pred, target)) / (near - pred)
     if np.isinf(case.loss.curvature):
         assert max(second.max(), quotient.max()) > 1e6
     else:

@@ -30,9 +30,7 @@ def test_value_gradient_and_stationarity(kind, loss, x64):
         eta = problem.X @ coef
         expected = numpy_value(kind, eta, problem.y, w)
         np.testing.assert_allclose(objective.smooth(coef, data), expected, rtol=1e-14)
-        np.testing.assert_allclose(
-            objective.value(coef, data), expected + 0.3 * np.abs(coef).sum(), rtol=1e-14
-        )
+        np.testing.assert_allclose(objective.value(coef, data), expected + 0.3 * np.abs(coef).sum(), rtol=1e-14)
         value, gradient = objective.value_and_gradient(jnp.asarray(coef), data)
         slope = eta - problem.y if kind == "squared" else 1 / (1 + np.exp(-eta)) - problem.y
         expected_gradient = problem.X.T @ (w * slope) / w.sum()
@@ -43,9 +41,7 @@ def test_value_gradient_and_stationarity(kind, loss, x64):
             np.abs(expected_gradient + 0.3 * np.sign(coef)),
             np.maximum(np.abs(expected_gradient) - 0.3, 0),
         )
-        np.testing.assert_allclose(
-            objective.stationarity(jnp.asarray(coef), data), residual.max(), rtol=1e-12
-        )
+        np.testing.assert_allclose(objective.stationarity(jnp.asarray(coef), data), residual.max(), rtol=1e-12)
     check_grads(lambda c: objective.smooth(c, data), (jnp.asarray(coef),), order=1)
 
 
@@ -186,6 +182,11 @@ def test_weak_duality_at_random_points(x64):
         assert np.all(bounds <= primal(coefs).min() + 1e-12)
 
 
+def shifted(coef, X_and_offset):
+    X, offset = X_and_offset
+    return X @ coef + offset
+
+
 def test_strong_duality_at_the_optimum(x64):
     for loss, penalty, problem, kind, l1_ratio in (
         (Squared(), L1(), gaussian(N, P, 0.5), "squared", 1.0),
@@ -193,19 +194,25 @@ def test_strong_duality_at_the_optimum(x64):
         (Logistic(), L1(), classes(gaussian(N, P, 0.5)), "logistic", 1.0),
     ):
         X, y = arrays(problem, np.float64)
-        w = jnp.asarray(uneven_weights(N))
+        w, offset = jnp.asarray(uneven_weights(N)), jnp.sin(jnp.arange(N))
         judged = linear_problem(
-            *problem, loss=kind, sample_weight=w, l1_ratio=l1_ratio, intercept=False, standardize=False
+            *problem,
+            loss=kind,
+            sample_weight=w,
+            offset=offset,
+            l1_ratio=l1_ratio,
+            intercept=False,
+            standardize=False,
         )
         lams = judged.lam_max() * np.array([0.5, 0.1])
-        objective = Objective(loss, penalty, linear)
-        found = sweep(objective, jnp.zeros(P), (X, y, w), lams, solver=FISTA(1e-13))
+        objective = Objective(loss, penalty, shifted)
+        found = sweep(objective, jnp.zeros(P), ((X, offset), y, w), lams, solver=FISTA(1e-13))
         for lam, coef, value in zip(lams, found.params, found.stats.objective, strict=True):
-            u = loss.derivative(X @ coef, y)
+            u = loss.derivative(X @ coef + offset, y)
             at = penalty.at(lam)
             # A hard constraint on the dual holds at the optimum up to rounding, which is taken away.
             s = at.shrink(-X.T @ (w * u) / w.sum()) if l1_ratio == 1 else 1.0
-            bound = dual_value(loss, at, s * u, X.T @ (w * s * u) / w.sum(), y, w)
+            bound = dual_value(loss, at, s * u, X.T @ (w * s * u) / w.sum(), y, w, offset)
             np.testing.assert_allclose(bound, value, rtol=1e-11)
             np.testing.assert_allclose(judged.best_dual(np.asarray(u), lam), bound, rtol=1e-11)
 

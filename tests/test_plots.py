@@ -43,9 +43,7 @@ def test_path_lines_are_the_coefficients():
         np.testing.assert_allclose(line.get_xdata(), LAMS)
         drawn = line.get_ydata()
         np.testing.assert_allclose(np.where(np.isnan(drawn), 0, drawn), coef[:, j])
-        assert np.isnan(drawn).sum() == max(
-            (coef[:, j] == 0).sum() - 1, 0
-        )  # zeros are left out, but for the start
+        assert np.isnan(drawn).sum() == max((coef[:, j] == 0).sum() - 1, 0)  # zeros are left out, but for the start
 
 
 def test_path_runs_from_strong_to_weak_and_leaves_out_lambda_zero():
@@ -58,9 +56,7 @@ def test_path_runs_from_strong_to_weak_and_leaves_out_lambda_zero():
 
 @pytest.mark.parametrize("p", [3, 14, 60])
 def test_feature_names_do_not_overlap(p):
-    display = PathDisplay(
-        lams=LAMS, coef=lasso_like(p), feature_names=[f"feature {j}" for j in range(p)]
-    ).plot()
+    display = PathDisplay(lams=LAMS, coef=lasso_like(p), feature_names=[f"feature {j}" for j in range(p)]).plot()
     display.figure_.canvas.draw()
     boxes = sorted((text.get_window_extent() for text in names_drawn(display)), key=lambda box: box.y0)
     assert len(boxes) >= min(p, 12)
@@ -114,7 +110,9 @@ def test_marks_at_the_ends_stay_inside_and_apart(lam_min, lam_1se):
 
 def test_cv_draws_mean_and_band():
     mean, se = 2 + np.log10(LAMS) ** 2, np.linspace(0.1, 0.3, 40)
-    display = CVDisplay(lams=LAMS, mean=mean, se=se, lam_min=1.0, lam_1se=5.0, measure="mse", folds=7).plot()
+    display = CVDisplay(
+        lams=LAMS, mean=mean, se=se, lam_min=1.0, lam_1se=5.0, measure="mean squared error", folds=7
+    ).plot()
     np.testing.assert_allclose(display.lines_[0].get_ydata(), mean)
     corners = display.ax_.collections[0].get_paths()[0].vertices
     for x, m, s in zip(LAMS, mean, se, strict=True):
@@ -128,9 +126,7 @@ def test_cv_draws_mean_and_band():
 def test_cv_draws_other_ratios_with_their_own_grids():
     others = [("l1 ratio 0.5", 2 * LAMS, np.full(40, 3.0))]
     mean = np.linspace(1, 2, 40)
-    display = CVDisplay(
-        lams=LAMS, mean=mean, se=mean, lam_min=1, lam_1se=1, others=others, name="best"
-    ).plot()
+    display = CVDisplay(lams=LAMS, mean=mean, se=mean, lam_min=1, lam_1se=1, others=others, name="best").plot()
     assert [line.get_label() for line in display.lines_] == ["best", "l1 ratio 0.5"]
     assert display.ax_.get_xlim()[0] >= 20
     assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["best", "l1 ratio 0.5"]
@@ -147,9 +143,7 @@ def test_given_axes_are_used_and_no_others_opened():
 def test_one_strength_and_no_features_can_be_drawn():
     one = PathDisplay(lams=[0.3], coef=[[0.0, 0.0]], lam_min=0.3, lam_1se=0.3).plot()
     assert one.lines_ == []
-    CVDisplay(
-        lams=[0.3], mean=[1.0], se=[0.1], lam_min=0.3, lam_1se=0.3, nonzero=[0]
-    ).plot().figure_.canvas.draw()
+    CVDisplay(lams=[0.3], mean=[1.0], se=[0.1], lam_min=0.3, lam_1se=0.3, nonzero=[0]).plot().figure_.canvas.draw()
     one.figure_.canvas.draw()
 
 

@@ -42,14 +42,11 @@ def test_notebook(path, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)
     stored = nbformat.read(path, as_version=4)
     fresh = nbformat.from_dict(stored)
-    NotebookClient(
-        fresh, kernel_name="python3", timeout=300, resources={"metadata": {"path": str(ROOT)}}
-    ).execute()
+    NotebookClient(fresh, kernel_name="python3", timeout=300, resources={"metadata": {"path": str(ROOT)}}).execute()
 
     def pictures(notebook):
         return [
-            sum("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
-            for cell in notebook.cells
+            sum("image/png" in output.get("data", {}) for output in cell.get("outputs", [])) for cell in notebook.cells
         ]
 
     # Its own assertions held; and what is stored was made by the code that stands beside it.

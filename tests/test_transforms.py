@@ -170,9 +170,11 @@ def test_unpenalized_leaves_get_the_updates_of_the_optimizer_bit_for_bit():
         L1(0.5, weight={"params": {"Dense_0": {"kernel": 1.0, "bias": 0.0}, "Dense_1": 0.0}}),
         L1(0.0),
     )
+    bare = adamw(0.05)
+    bare_update = jax.jit(bare.update)
     for penalty in penalties:
-        bare, tx = adamw(0.05), proximal(adamw(0.05), penalty, 0.05)
-        update, bare_update = jax.jit(tx.update), jax.jit(bare.update)
+        tx = proximal(adamw(0.05), penalty, 0.05)
+        update = jax.jit(tx.update)
         state, bare_state = tx.init(params), bare.init(params)
         for k in range(3):
             grads = jax.tree.map(lambda p, k=k: jnp.sin(p + k), params)

@@ -20,7 +20,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     Args:
         argv: words after the program's name; those of the process unless given.
-
     """
     if argv is None:
         remember_compilations()
@@ -47,7 +46,7 @@ def remember_compilations() -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(home / "jaxreg"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 

@@ -18,14 +18,13 @@ import jaxreg
 from jaxreg import io
 from jaxreg._format import count
 from jaxreg.cli._options import Drop, Folds, Lams, Loss, Measure, Seed, Standardize, Table, Target
-from jaxreg.cli._show import show_comparison, show_notes, show_sweep, written
+from jaxreg.cli._show import plain_console, show_comparison, show_notes, show_sweep, written
 from jaxreg.cli._write import write_sweep
 from jaxreg.io import InputError
 from jaxreg.penalties import L1, L2, Elastic, ElasticNet
 from jaxreg.report import Summary
 from jaxreg.selection import cross_validate
 from jaxreg.selection._compare import compare as compare_penalties
-from jaxreg.selection._null import null_scores
 
 PENALTIES: dict[str, type[Elastic]] = {"l1": L1, "l2": L2, "elastic_net": ElasticNet}
 
@@ -43,9 +42,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", help="Say the version and exit.", show_default=False)
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Say the version and exit.", show_default=False)] = False,
 ) -> None:
     if version:
         typer.echo(f"jaxreg {jaxreg.__version__}")
@@ -116,13 +113,10 @@ def sweep(
         raise InputError(f"--out must be a folder, and {str(out)!r} is a file")
     with _fitting("cross-validating") as (tell, warned):
         selection = cross_validate(prepared.X, prepared.y, **common, **options, progress=tell)
-        scores = null_scores(prepared.X, prepared.y, selection.best, common["loss"])
-    constant = float(np.average(scores, weights=selection.fold_size))
+    constant = float(np.average(selection.null_scores, weights=selection.fold_size))
     command = "jaxreg " + shlex.join(context.obj)
-    summary = Summary(
-        Path(table).name, prepared, selection, name, standardize, command, constant, tuple(warned)
-    )
-    console = Console()
+    summary = Summary(Path(table).name, prepared, selection, name, standardize, command, constant, tuple(warned))
+    console = plain_console()
     show_sweep(console, summary)
     if out is not None:
         with _working("writing the report"):
@@ -135,9 +129,7 @@ def compare(
     table: Table,
     target: Target = None,
     loss: Loss = None,
-    l1_ratio: Annotated[
-        float, typer.Option(metavar="R", help="Mix of the elastic net, from 0 (l2) to 1 (l1).")
-    ] = 0.5,
+    l1_ratio: Annotated[float, typer.Option(metavar="R", help="Mix of the elastic net, from 0 (l2) to 1 (l1).")] = 0.5,
     folds: Folds = 10,
     lams: Lams = 100,
     measure: Measure = None,
@@ -152,7 +144,7 @@ def compare(
     common = _options(prepared, folds, lams, measure, standardize, seed)
     with _fitting("comparing") as (tell, warned):
         found = compare_penalties(prepared.X, prepared.y, **common, l1_ratio=l1_ratio, progress=tell)
-    show_comparison(Console(), Path(table).name, prepared.target, found, [*prepared.notes, *warned])
+    show_comparison(plain_console(), Path(table).name, prepared.target, found, [*prepared.notes, *warned])
 
 
 @app.command(epilog="Example:\n\njaxreg predict houses/model.json new.csv --out predictions.csv")
@@ -164,20 +156,16 @@ def predict(
     table: Table,
     out: Annotated[
         Path,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="csv, tsv or parquet file to write.", show_default=False
-        ),
+        typer.Option("--out", "-o", metavar="FILE", help="csv, tsv or parquet file to write.", show_default=False),
     ],
-    at: Annotated[
-        str, typer.Option(metavar="CHOICE", help="Which choice of λ: min (best) or 1se (simpler).")
-    ] = "min",
+    at: Annotated[str, typer.Option(metavar="CHOICE", help="Which choice of λ: min (best) or 1se (simpler).")] = "min",
 ) -> None:
     """Predict for every row of a table with a saved model."""
     io.check_suffix(out)
     loaded = io.Model.load(model)
     predicted, notes = loaded.predict(io.read_table(table), at)
     io.write_table(predicted, out)
-    console = Console()
+    console = plain_console()
     show_notes(console, notes)
     console.print(Text(f"Predicted {loaded.target} for {count(predicted.height, 'row')}: {out}"))
 
@@ -187,7 +175,6 @@ def run(words: list[str]) -> int:
 
     Raises:
         InputError: if a word, a file or a table is not what was expected.
-
     """
     # Typer shows what it dislikes in a box. The base class of its errors, which it does not export, lets one
     # line do.
@@ -209,9 +196,7 @@ def _prepare(table: str, target: str | None, loss: str | None, drop: list[str] |
     frame = io.read_table(table)
     if target is None:
         if table != io.BUILTIN:
-            raise InputError(
-                f"--target is needed: which column should be predicted? {io.suggest('', frame.columns)}"
-            )
+            raise InputError(f"--target is needed: which column should be predicted? {io.suggest('', frame.columns)}")
         target = "y"
     names: list[str] = []
     for words in drop or []:

@@ -9,9 +9,7 @@ from jaxreg.selection import MEASURES
 
 Table = Annotated[
     str,
-    typer.Argument(
-        metavar="TABLE", help=f"csv, tsv or parquet file; '{BUILTIN}' is built in.", show_default=False
-    ),
+    typer.Argument(metavar="TABLE", help=f"csv, tsv or parquet file; '{BUILTIN}' is built in.", show_default=False),
 ]
 Target = Annotated[
     str | None,

@@ -10,12 +10,16 @@ from rich.text import Text
 
 from jaxreg._format import number
 from jaxreg.report import Summary
-from jaxreg.selection import MEASURES
 from jaxreg.selection._compare import Comparison
 
 MOST_FEATURES = 12
 WIDTH, HEIGHT = 56, 4
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
+
+
+def plain_console() -> Console:
+    """Return a console on standard output that takes names of columns as they are, brackets and colons included."""
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def show_sweep(console: Console, summary: Summary) -> None:
@@ -25,9 +29,7 @@ def show_sweep(console: Console, summary: Summary) -> None:
     console.print(Text.assemble((ready.target, "bold"), " from ", (summary.table, "bold")))
     console.print(Text(summary.setting, "dim"))
     console.print()
-    console.print(
-        _curve(best.lams, best.mean, best.index("min"), best.index("1se"), MEASURES[best.measure].title)
-    )
+    console.print(_curve(best.lams, best.mean, best.index("min"), best.index("1se"), best.measure_title))
     console.print(_chosen(summary))
     if best.coef("min").any() or best.coef("1se").any():
         console.print(_effects(summary))
@@ -66,21 +68,19 @@ def show_notes(console: Console, notes: list[str]) -> None:
         for note in notes:
             grid.add_row("•", note)
         console.print()
-        console.print(grid, style="dim", markup=False)
+        console.print(grid, style="dim")
 
 
 def written(console: Console, files: list[Path]) -> None:
     """Say which files were written."""
-    console.print(
-        Text.assemble("Wrote ", (str(files[0]), "bold"), ", ", ", ".join(file.name for file in files[1:]))
-    )
+    console.print(Text.assemble("Wrote ", (str(files[0]), "bold"), ", ", ", ".join(file.name for file in files[1:])))
 
 
 def _chosen(summary: Summary) -> Table:
     p = summary.ready.X.shape[1]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("model")
-    error = f"{MEASURES[summary.best.measure].title}\n± standard error"
+    error = f"{summary.best.measure_title}\n± standard error"
     for name in ("λ", error, "features\nkept", "deviance\nexplained", "certified\ngap"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in summary.chosen():

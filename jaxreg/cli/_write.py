@@ -14,7 +14,6 @@ def write_sweep(summary: Summary, folder: Path) -> list[Path]:
 
     Raises:
         InputError: if the folder cannot be made or written to.
-
     """
     html = render(summary)
     try:
@@ -32,9 +31,7 @@ def write_sweep(summary: Summary, folder: Path) -> list[Path]:
         header = [*ratio, "lam", "mean", "se", "nonzero", "gap", *(f"fold_{k + 1}" for k in range(folds))]
         _write_csv(scores, header, _scores(summary))
     except OSError as error:
-        raise InputError(
-            f"output folder {str(folder)!r} cannot be written: {error.strerror or error}"
-        ) from error
+        raise InputError(f"output folder {str(folder)!r} cannot be written: {error.strerror or error}") from error
     return files
 
 

@@ -34,9 +34,7 @@ class Numeric:
         """Values, shape (n, 1)."""
         del notes
         if not column.dtype.is_numeric():
-            raise InputError(
-                f"column {self.name!r} must be numeric, as it was in training, got {kind(column)}"
-            )
+            raise InputError(f"column {self.name!r} must be numeric, as it was in training, got {kind(column)}")
         return as_floats(column)[:, None]
 
 
@@ -102,14 +100,11 @@ def learn(column: "polars.Series") -> Numeric | Categories:
         )
     if not odd:
         example = str(values[0])
-        raise InputError(
-            f"column {column.name!r} holds numbers written as text (such as {example!r}): {cure}"
-        )
+        raise InputError(f"column {column.name!r} holds numbers written as text (such as {example!r}): {cure}")
     levels, counts = np.unique(values, return_counts=True)
     if len(levels) > max(2, len(values) / 2):
         raise InputError(
-            f"column {column.name!r} is text with {len(levels)} different values in "
-            f"{count(len(values), 'row')}: {cure}"
+            f"column {column.name!r} is text with {len(levels)} different values in {count(len(values), 'row')}: {cure}"
         )
     return Categories(column.name, tuple(levels.tolist()), tuple((counts / len(values)).tolist()))
 
@@ -119,7 +114,6 @@ def refuse_missing(table: "polars.DataFrame") -> None:
 
     Raises:
         InputError: if there is any.
-
     """
     bad = []
     for column in table:

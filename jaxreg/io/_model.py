@@ -52,7 +52,6 @@ class Model:
         encoding: what each column became.
         fits: by the name of the choice, "min" and "1se".
         version: of jaxreg, when it was made.
-
     """
 
     loss: str
@@ -99,7 +98,6 @@ class Model:
 
         Raises:
             InputError: if the file cannot be read, or is not a model of a version that is known.
-
         """
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -110,9 +108,7 @@ class Model:
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise InputError(f"model {str(path)!r} is not a jaxreg model: no format {FORMAT!r} in it")
         if document.get("version") != VERSION:
-            raise InputError(
-                f"model {str(path)!r} has version {document.get('version')!r}, expected {VERSION}"
-            )
+            raise InputError(f"model {str(path)!r} has version {document.get('version')!r}, expected {VERSION}")
         try:
             return cls._from_json(document)
         except (KeyError, TypeError, ValueError) as error:
@@ -161,7 +157,6 @@ class Model:
 
         Raises:
             InputError: if a column is missing or unfit, or already bears a name that is to be added.
-
         """
         if at not in self.fits:
             raise InputError(f"the model has no choice {at!r}: expected one of {', '.join(self.fits)}")

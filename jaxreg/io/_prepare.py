@@ -40,7 +40,6 @@ class Encoding:
 
         Raises:
             InputError: if a column is missing, has missing values, or is of another type than in training.
-
         """
         absent = [column.name for column in self.columns if column.name not in table.columns]
         if absent:
@@ -64,7 +63,6 @@ class Prepared:
         classes: the two values of the target that became 0 and 1; None for numbers.
         loss: "squared" or "logistic".
         notes: what was done to the table, one sentence each.
-
     """
 
     X: np.ndarray
@@ -81,9 +79,7 @@ class Prepared:
         return self.encoding.feature_names
 
 
-def prepare(
-    table: "polars.DataFrame", target: str, *, loss: str | None = None, drop: Sequence[str] = ()
-) -> Prepared:
+def prepare(table: "polars.DataFrame", target: str, *, loss: str | None = None, drop: Sequence[str] = ()) -> Prepared:
     """Turn a table into features and a target, and say in notes what was done.
 
     Args:
@@ -103,7 +99,6 @@ def prepare(
     (['dose', 'arm=b'], [[1.0, 1.0], [2.0, 0.0], [4.0, 0.0]], [0.0, 0.0, 1.0])
     >>> ready.notes[0]
     'Loss: logistic, because cured has two values, no and yes.'
-
     """
     for name in (target, *drop):
         if name not in table.columns:
@@ -143,17 +138,14 @@ def _target(
     different = sorted(set(values.tolist()))
     if len(different) == 1:
         word = "has only one class" if loss == "logistic" or not numeric else "is constant"
-        raise InputError(
-            f"target {name!r} {word} (every value is {_show(different[0])}): there is nothing to fit"
-        )
+        raise InputError(f"target {name!r} {word} (every value is {_show(different[0])}): there is nothing to fit")
     if loss == "squared" and not numeric:
         raise InputError(f"target {name!r} must be numeric for the squared loss, got {kind(column)}")
     if loss == "logistic" and len(different) != 2:
         raise InputError(f"target {name!r} must have two values for the logistic loss, got {len(different)}")
     if not numeric and len(different) != 2:
         raise InputError(
-            f"target {name!r} is {kind(column)} with {len(different)} different values: "
-            "expected numbers, or two values"
+            f"target {name!r} is {kind(column)} with {len(different)} different values: expected numbers, or two values"
         )
     if loss == "squared" or len(different) != 2:
         if loss is None:

@@ -27,7 +27,6 @@ def import_polars() -> Any:
 
     Raises:
         ImportError: if it is not installed.
-
     """
     try:
         return importlib.import_module("polars")
@@ -47,7 +46,6 @@ def read_table(source: str | os.PathLike[str]) -> "polars.DataFrame":
 
     >>> read_table("diabetes").shape
     (442, 11)
-
     """
     pl = import_polars()
     if str(source) == BUILTIN:
@@ -80,7 +78,6 @@ def check_suffix(path: str | os.PathLike[str], role: str = "output") -> str:
 
     Raises:
         InputError: if it is another one.
-
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _CSV + _PARQUET:
@@ -93,7 +90,6 @@ def write_table(table: "polars.DataFrame", target: str | os.PathLike[str]) -> No
 
     Raises:
         InputError: if the suffix is neither, or the file cannot be written.
-
     """
     suffix = check_suffix(target)
     try:

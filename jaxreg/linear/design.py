@@ -29,6 +29,10 @@ class Design(abc.ABC):
         """Return the chosen columns minus their `center`, (n, w)."""
 
     @abc.abstractmethod
+    def apply(self, columns: jax.Array, coef: jax.Array) -> jax.Array:
+        """Chosen columns times coefficients, (B, n), for coef (B, w)."""
+
+    @abc.abstractmethod
     def correlate(self, rows: jax.Array) -> jax.Array:
         """rows @ X, (B, p), for rows (B, n): the one product that touches every entry of X."""
 
@@ -64,6 +68,10 @@ class Dense(Design):
     def gather(self, columns: jax.Array, center: jax.Array) -> jax.Array:
         """Copy the chosen columns, in float64."""
         return self.X[:, columns].astype(jnp.float64) - center
+
+    def apply(self, columns: jax.Array, coef: jax.Array) -> jax.Array:
+        """One matrix product with a copy of the chosen columns."""
+        return _wide_dot(coef, self.X[:, columns].astype(jnp.float64).T)
 
     def correlate(self, rows: jax.Array) -> jax.Array:
         """One matrix product."""
@@ -104,12 +112,17 @@ def as_design(X: Any, dtype: Any = None) -> Dense:
         dtype = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
     if np.dtype(dtype) not in (np.float32, np.float64):
         raise TypeError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
-    stored = jnp.asarray(array, dtype=dtype)
-    if not bool(jnp.all(jnp.isfinite(stored))):
-        bad = np.argwhere(~np.isfinite(np.asarray(stored)))
+    finite = _is_finite(array) if isinstance(array, jax.Array) else np.isfinite(array).all()
+    if not finite:
+        bad = np.argwhere(~np.isfinite(np.asarray(array, dtype=np.float64)))
         row, column = bad[0]
         raise ValueError(f"X has {len(bad)} NaN or infinite entries, the first at row {row}, column {column}")
-    return Dense(stored)
+    return Dense(jnp.asarray(array, dtype=dtype))
+
+
+@jax.jit
+def _is_finite(X: jax.Array) -> jax.Array:
+    return jnp.all(jnp.isfinite(X))
 
 
 @jax.tree_util.register_dataclass

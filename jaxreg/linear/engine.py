@@ -75,8 +75,9 @@ class Problem:
 class Fits(NamedTuple):
     """Solutions in standardized units, for the columns that are ever active (a of them).
 
-    `working` (a,) the columns; `intercept` (L, F, R); `slopes` (L, F, R, a); per problem (L, F, R) the relative gap, the
-    relative residual, the `Result` code, inner steps, and effective degrees of freedom where known (else NaN).
+    The columns are `working` (a,); `intercept` is (L, F, R) and `slopes` (L, F, R, a). Per problem (L, F, R): the
+    relative gap, the relative residual, the `Result` code, inner steps, and effective degrees of freedom where
+    known (else NaN).
     """
 
     working: np.ndarray

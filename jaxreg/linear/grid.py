@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxreg import _check
+from jaxreg.linear.design import Design
 from jaxreg.linear.engine import Problem
 from jaxreg.penalties import ElasticNet
 
@@ -35,7 +37,7 @@ def make_grid(problem: Problem, mix: float, lams: Any, lam_min_ratio: float | No
     penalized = problem.factor > 0
     gradient = np.asarray(problem.null.gradient[0])[penalized]
     weights = problem.factor[penalized]
-    top = float(ElasticNet(1.0, mix, weights).lam_max(gradient))
+    top = float(_lam_max(ElasticNet(1.0, mix, weights), gradient))
     ratio = (1e-3 if n > p else 1e-2) if lam_min_ratio is None else lam_min_ratio
     if not np.isfinite(top):
         trace = _trace(problem)
@@ -46,11 +48,21 @@ def make_grid(problem: Problem, mix: float, lams: Any, lam_min_ratio: float | No
     return top * ratio ** np.linspace(0, 1, int(lams))
 
 
+@jax.jit
+def _lam_max(penalty: ElasticNet, gradient: jax.Array) -> jax.Array:
+    return penalty.lam_max(gradient)
+
+
 def _trace(problem: Problem) -> float:
     """Trace of the first training set's Gram under the loss's curvature, each column over its factor."""
     views, penalized = problem.views, problem.factor > 0
-    mean, variance = problem.design.moments(views.weights[:1])
+    mean, variance = _moments(problem.design, views.weights[:1])
     # Without an intercept columns are not centered, and their means count.
     square = (variance + (mean - views.mean[:1]) ** 2) / views.scale[:1] ** 2
     curvature = problem.loss.curvature if np.isfinite(problem.loss.curvature) else 1.0
     return curvature * float(np.sum(np.asarray(square[0])[penalized] / problem.factor[penalized]))
+
+
+@jax.jit
+def _moments(design: Design, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return design.moments(weights)

@@ -19,7 +19,7 @@ class Inner(NamedTuple):
 class _State(NamedTuple):
     b: jax.Array
     g: jax.Array
-    cap: jax.Array
+    choosy: jax.Array
     steps: jax.Array
     violation: jax.Array
     done: jax.Array
@@ -48,7 +48,7 @@ def solve_quadratic(
     the equations of the active entries with signs held fixed; drops entering entries that the solution would
     move the wrong way; and walks to the exact minimum along that direction of the true, kinked objective. An
     entry that this stops at zero leaves. The objective falls at every step, and when no entry changes sign
-    the end point is exact. How many entries may enter at once adapts to how far the walks get.
+    the end point is exact. How choosy it is about who may enter adapts to how far the walks get.
 
     Args:
         gram: G, (d, d), positive semidefinite.
@@ -75,12 +75,9 @@ def solve_quadratic(
         b, g = state.b, state.g
         active = free & ((b != 0) | (kink == 0))
         excess = jnp.where(free & ~active, jnp.abs(g) - kink, -jnp.inf)
-        room = jnp.clip(capacity - jnp.sum(active), 0, state.cap)
-        threshold = jnp.sort(excess)[::-1][jnp.maximum(room - 1, 0)]
-        entering = (room > 0) & (excess > tol) & (excess >= threshold)
+        entering = (excess > tol) & (excess >= state.choosy * jnp.max(excess))
         sign = jnp.where(b != 0, jnp.sign(b), -jnp.sign(g))
-
-        members = jnp.argsort(~(active | entering), stable=True)[:capacity]
+        members, real = _compact(active, entering, capacity)
         system = gram[members][:, members] + jnp.diag(ridge[members] + jitter)
         target = -(g + kink * sign)[members]
         is_entering = entering[members]
@@ -92,10 +89,9 @@ def solve_quadratic(
             wrong = chosen & is_entering & (move * sign[members] <= 0)
             return chosen & ~wrong, move, jnp.any(wrong), tries + 1
 
-        chosen = (active | entering)[members]
-        attempt = (chosen, jnp.zeros_like(target), jnp.asarray(True), jnp.asarray(0))
+        attempt = (real, jnp.zeros_like(target), jnp.asarray(True), jnp.asarray(0))
         chosen, move, wrong, _ = jax.lax.while_loop(lambda a: a[2] & (a[3] < 6), aim, attempt)
-        direction = jnp.zeros_like(b).at[members].set(jnp.where(chosen, move, 0))
+        direction = jnp.zeros_like(b).at[members].add(jnp.where(chosen, move, 0))
 
         # Steepest single entry: the way out when the block direction does not descend.
         single = jnp.argmax(jnp.where(free, jnp.where(b == 0, jnp.abs(g) - kink, jnp.abs(g + kink * sign)), -1))
@@ -107,22 +103,34 @@ def solve_quadratic(
 
         b, reach = _walk(b, g, kink, direction, gram @ direction + ridge * direction)
         g = gradient(b)
-        cap = jnp.where(bad | (reach < 0.1), jnp.maximum(state.cap // 4, 1), state.cap)
-        cap = jnp.where(~bad & (reach > 0.5), jnp.minimum(2 * state.cap, capacity), cap)
-        return judge(b, g, cap, state.steps + 1)
+        # Of the violators, only those near the worst may enter after a short walk; all of them after long ones.
+        choosy = jnp.where(bad | (reach < 0.1), 1 - jnp.maximum((1 - state.choosy) / 4, 1e-3), state.choosy)
+        choosy = jnp.where(~bad & (reach > 0.5), jnp.maximum(1 - 2 * (1 - state.choosy), 0), choosy)
+        return judge(b, g, choosy, state.steps + 1)
 
-    def judge(b: jax.Array, g: jax.Array, cap: jax.Array, steps: jax.Array) -> _State:
+    def judge(b: jax.Array, g: jax.Array, choosy: jax.Array, steps: jax.Array) -> _State:
         left = violation(b, g, kink, free)
         # Below this the residual is rounding of its own terms.
         rounding = 4 * jnp.finfo(b.dtype).eps * (jnp.max(diagonal) * jnp.sum(jnp.abs(b)) + jnp.max(jnp.abs(linear)))
         active = free & ((b != 0) | (kink == 0))
         full = (jnp.sum(active) >= capacity) & (violation(b, g, kink, active) <= jnp.maximum(tol, rounding))
-        return _State(b, g, cap, steps, left, (left <= jnp.maximum(tol, rounding)) | full)
+        return _State(b, g, choosy, steps, left, (left <= jnp.maximum(tol, rounding)) | full)
 
     b = jnp.where(free, start, 0)
-    state = judge(b, gradient(b), jnp.asarray(capacity), jnp.asarray(0))
+    state = judge(b, gradient(b), jnp.zeros(()), jnp.asarray(0))
     end = jax.lax.while_loop(lambda s: ~s.done & (s.steps < max_steps), body, state)
     return Inner(end.b, end.violation, end.steps)
+
+
+def _compact(active: jax.Array, entering: jax.Array, capacity: int) -> tuple[jax.Array, jax.Array]:
+    """Indices (capacity,) of the active entries, then of entering ones while there is room; and which are real."""
+    if capacity == active.size:
+        return jnp.arange(capacity), active | entering
+    count = jnp.sum(active)
+    place = jnp.where(active, jnp.cumsum(active) - 1, count + jnp.cumsum(entering) - 1)
+    place = jnp.where(active | entering, place, capacity)
+    members = jnp.zeros(capacity, int).at[place].set(jnp.arange(active.size), mode="drop")
+    return members, jnp.arange(capacity) < count + jnp.sum(entering)
 
 
 def _slope(b: jax.Array, g: jax.Array, kink: jax.Array, direction: jax.Array) -> jax.Array:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxreg.linear import definite
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Design, Views
 from jaxreg.losses import Loss
@@ -86,7 +87,7 @@ def _newton(loss: Loss, data: Data, weight: jax.Array, basis: jax.Array) -> jax.
         gamma, eta, rounds = state
         hessian = basis.T @ (basis * (weight * loss.second_derivative(eta, data.target))[:, None])
         absent = jnp.diagonal(hessian) == 0
-        move = -jnp.linalg.solve(hessian + jnp.diag(jnp.where(absent, 1.0, 0.0)), gradient(eta))
+        move = -definite.solve(hessian + jnp.diag(jnp.where(absent, 1.0, 0.0)), gradient(eta))
         eta_move = basis @ move
 
         def halve(t: jax.Array) -> jax.Array:

@@ -118,9 +118,7 @@ class Blocks(Penalty):
         owners = [_tree.owners(tree, self.patterns) for tree in trees]
         parts = []
         for k, penalty in enumerate(self.penalties):
-            mine = [
-                _tree.keep(tree, [o == k for o in owner]) for tree, owner in zip(trees, owners, strict=True)
-            ]
+            mine = [_tree.keep(tree, [o == k for o in owner]) for tree, owner in zip(trees, owners, strict=True)]
             parts.append((penalty.at(penalty.lam * self.lam), mine))
         return parts
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from jaxreg.plots._axes import COLOURS, INK, drawable, lambda_axis, mark, new_axes, top_axis
-from jaxreg.selection import MEASURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +22,7 @@ class CVDisplay:
         se: its standard error, shape (L,).
         lam_min: λ of the best mean score.
         lam_1se: largest λ whose mean score is within one standard error of the best.
-        measure: what was measured, such as "mse", or any words.
+        measure: what was measured, in words.
         nonzero: number of nonzero coefficients on all data, shape (L,), for the axis on top.
         folds: number of folds, written at the vertical axis if given.
         others: further curves, as (name, lams, mean): those of the l1 ratios that did not win.
@@ -40,7 +39,6 @@ class CVDisplay:
     >>> display = CVDisplay(lams=[1.0, 0.1], mean=[4.0, 2.0], se=[0.5, 0.5], lam_min=0.1, lam_1se=0.1)
     >>> display.plot().ax_.get_xscale()
     'log'
-
     """
 
     ax_: "Axes"
@@ -64,8 +62,7 @@ class CVDisplay:
         self.lams, self.mean, self.se = (np.asarray(v, float) for v in (lams, mean, se))
         if self.lams.ndim != 1 or not self.lams.shape == self.mean.shape == self.se.shape:
             raise ValueError(
-                f"lams, mean and se must have one shape (L,), got {self.lams.shape}, {self.mean.shape}, "
-                f"{self.se.shape}"
+                f"lams, mean and se must have one shape (L,), got {self.lams.shape}, {self.mean.shape}, {self.se.shape}"
             )
         self.lam_min, self.lam_1se, self.measure, self.folds = lam_min, lam_1se, measure, folds
         self.nonzero = None if nonzero is None else np.asarray(nonzero)
@@ -89,7 +86,7 @@ class CVDisplay:
             se=best.se,
             lam_min=best.lam_min,
             lam_1se=best.lam_1se,
-            measure=best.measure,
+            measure=best.measure_title,
             nonzero=(np.asarray(best.path.coef) != 0).sum(axis=1),
             folds=len(best.scores),
             others=others,
@@ -101,7 +98,6 @@ class CVDisplay:
 
         Raises:
             ImportError: if matplotlib is not installed.
-
         """
         ax = new_axes(ax)
         lams, mean, se = (v[self._order] for v in (self.lams, self.mean, self.se))
@@ -124,8 +120,7 @@ class CVDisplay:
                 score = self.mean[np.argmin(np.abs(self.lams - lam))]
                 ax.plot([lam], [score], "o", color=blue, markerfacecolor=face, zorder=5, clip_on=False)
         folds = f" (mean ± 1 se, {self.folds} folds)" if self.folds else " (mean ± 1 se)"
-        measure = MEASURES[self.measure].title if self.measure in MEASURES else self.measure
-        ax.set_ylabel("cross-validated\n" + measure + folds)
+        ax.set_ylabel("cross-validated\n" + self.measure + folds)
         if self.nonzero is not None:
             top_axis(ax, lams, self.nonzero[self._order], "features with a nonzero coefficient", "{:.0f}")
         self.ax_, self.figure_ = ax, ax.figure

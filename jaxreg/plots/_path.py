@@ -43,7 +43,6 @@ class PathDisplay:
     >>> display = PathDisplay(lams=[1.0, 0.1], coef=[[0.0, 0.0], [0.5, 0.0]], feature_names=["age", "bmi"])
     >>> len(display.plot().lines_)
     1
-
     """
 
     ax_: "Axes"
@@ -63,9 +62,7 @@ class PathDisplay:
     ) -> None:
         self.lams, self.coef = np.asarray(lams, float), np.asarray(coef, float)
         if self.coef.ndim != 2 or self.lams.shape != self.coef.shape[:1]:
-            raise ValueError(
-                f"coef must have shape (len(lams), p), got {self.coef.shape} for {self.lams.shape} lams"
-            )
+            raise ValueError(f"coef must have shape (len(lams), p), got {self.coef.shape} for {self.lams.shape} lams")
         names = [f"x{j}" for j in range(self.coef.shape[1])] if feature_names is None else list(feature_names)
         if len(names) != self.coef.shape[1]:
             raise ValueError(f"feature_names has {len(names)} names for {self.coef.shape[1]} features")
@@ -95,7 +92,6 @@ class PathDisplay:
             lam_min: λ to mark, if any.
             lam_1se: λ to mark, if any.
             ax: axes to draw on; new ones unless given.
-
         """
         coef = np.asarray(path.coef) * (1.0 if scale is None else np.asarray(scale))
         return cls(
@@ -113,7 +109,6 @@ class PathDisplay:
 
         Raises:
             ImportError: if matplotlib is not installed.
-
         """
         ax = new_axes(ax)
         lams, coef = self.lams[self._order], self.coef[self._order]
@@ -157,9 +152,7 @@ class PathDisplay:
         beside = ax.get_yaxis_transform()
         for j, place in zip(kept, places, strict=True):
             colour = style[j][0]
-            ax.plot(
-                [1.0, 1.025], [ends[j], place], transform=beside, clip_on=False, color=colour, linewidth=0.8
-            )
+            ax.plot([1.0, 1.025], [ends[j], place], transform=beside, clip_on=False, color=colour, linewidth=0.8)
             name = self.feature_names[j]
             name = name if len(name) <= 24 else f"{name[:11]}…{name[-12:]}"  # ends tell more than beginnings
             ax.text(1.032, place, name, transform=beside, va="center", fontsize=9, color=darker(colour))

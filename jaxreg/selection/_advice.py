@@ -71,7 +71,6 @@ class Choice:
         df: effective degrees of freedom on all data.
         stability: of the kept features over folds, see `selection_stability`; NaN where every fold keeps all
             features, or none.
-
     """
 
     lam: float
@@ -94,7 +93,6 @@ class Row:
         moved_predictions: change of the predictions (link scale) at λ_min when a share of the targets is
             contaminated, relative to their spread: ‖η′ − η‖ / ‖η − η̄‖, averaged over replicates.
         moved_coef: the same for standardized coefficients, ‖b′ − b‖ / ‖b‖.
-
     """
 
     name: str
@@ -113,7 +111,6 @@ def advise(rows: list[Row], differences: dict[tuple[str, str], Difference], null
         differences: by pair of names, how much worse the first is than the second.
         null: how much worse a constant prediction is than the best row.
         n_features: number of features, without constant ones.
-
     """
     by_name = {row.name: row for row in rows}
     if not null.clear:

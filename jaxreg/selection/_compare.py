@@ -13,7 +13,6 @@ from jaxreg.penalties import L1, L2, ElasticNet
 from jaxreg.selection._advice import Choice, Difference, Row, advise
 from jaxreg.selection._cross_validate import cross_validate
 from jaxreg.selection._measures import MEASURES
-from jaxreg.selection._null import null_scores
 from jaxreg.selection._selection import Selection
 
 OUTLIER = 5.0
@@ -35,7 +34,6 @@ class Comparison:
         shape: (n, p) of X.
         varying: number of features that are not constant.
         advice: what follows from the figures, by the rules of `jaxreg.selection._advice`.
-
     """
 
     rows: list[Row]
@@ -152,7 +150,6 @@ def compare(
 
     Source: the stability is that of Nogueira, Sechidis & Brown (2018), "On the stability of feature selection
     algorithms", JMLR 18, equation 4.
-
     """
     if not 0 < contamination <= 0.5:
         raise ValueError(f"contamination must be in (0, 0.5], got {contamination:g}")
@@ -195,7 +192,7 @@ def compare(
     scores = {name: sign * s.scores[:, s.index("min")] for name, s in selections.items()}
     differences = {(a, b): Difference.of(scores[a], scores[b], sizes) for a in penalties for b in penalties if a != b}
     best = min(rows, key=lambda row: sign * row.at_min.error).name
-    constant = sign * null_scores(X, y, selections["L1"], loss, sample_weight)
+    constant = sign * selections["L1"].null_scores
     null = Difference.of(constant, scores[best], sizes)
     advice = advise(rows, differences, null, int(varying.sum()))
     return Comparison(rows, differences, null, selections, measure, contamination, X.shape, int(varying.sum()), advice)
@@ -215,7 +212,6 @@ def selection_stability(supports: Any) -> float:
 
     >>> selection_stability([[1, 1, 0, 0], [1, 1, 0, 0]]), selection_stability([[1, 1], [1, 1]])
     (1.0, nan)
-
     """
     supports = np.asarray(supports, bool).astype(float)
     if supports.ndim != 2 or len(supports) < 2:

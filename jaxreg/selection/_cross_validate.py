@@ -3,9 +3,10 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxreg.linear import fit
+from jaxreg.linear import Fits, Problem, fit
 from jaxreg.linear.arguments import linear_data, mixes, tolerance
 from jaxreg.linear.grid import make_grid
 from jaxreg.losses import Loss, Squared
@@ -88,15 +89,8 @@ def cross_validate(
         fits = fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, reporter(progress))
         paths = make_paths(problem, fits, penalty, mix, grid)
         slopes, intercepts = original_scale(problem, fits)
-        x = np.asarray(data.design.X)[:, fits.working].astype(np.float64)
-        sizes, scores = [], []
-        # Each row is predicted by the one fit that left it out: K products that add up to a single one.
-        for k in range(weights.shape[0] - 1):
-            rows = labels == k
-            b = slopes[:, k + 1].reshape(-1, fits.working.size)
-            eta = x[rows] @ b.T + intercepts[:, k + 1].reshape(-1) + data.offset[rows, None]
-            scores.append(MEASURES[name].score(loss, eta, data.target[rows], data.sample_weight[rows]))
-            sizes.append(data.sample_weight[rows].sum())
+        eta = held_out_predictors(problem, fits, data.offset, labels)
+        scores = MEASURES[name].scores(loss, eta, data.target, data.sample_weight, labels)
     warn(fits.result)
 
     def by_ratio(values: np.ndarray) -> np.ndarray:
@@ -104,13 +98,15 @@ def cross_validate(
         moved = np.moveaxis(values[:, 1:], (0, 1, 2), (2, 1, 0))
         return moved[0] if l1_ratios is None else moved
 
-    score = np.stack(scores).reshape(len(sizes), *fits.gap.shape[::2]).transpose(2, 0, 1)
+    # (K, L·R) without the null model, which stands last.
+    score = scores[:, :-1].reshape(-1, *fits.gap.shape[::2]).transpose(2, 0, 1)
     return Selection(
         lams=grid[0] if l1_ratios is None else grid,
         scores=score[0] if l1_ratios is None else score,
+        null_scores=scores[:, -1],
         measure=name,
         fold_id=labels,
-        fold_size=np.array(sizes),
+        fold_size=np.bincount(labels, weights=data.sample_weight),
         paths=tuple(paths),
         fold_index=fits.working,
         fold_slopes=np.moveaxis(slopes[:, 1:], (0, 1, 2), (2, 1, 0)),
@@ -119,3 +115,29 @@ def cross_validate(
         fold_result=by_ratio(fits.result),
         l1_ratios=None if l1_ratios is None else mix,
     )
+
+
+def held_out_predictors(problem: Problem, fits: Fits, offset: np.ndarray, fold_id: np.ndarray) -> np.ndarray:
+    """Linear predictor of each row by the fit that left it out, (n, L · R + 1); that of its null model last.
+
+    K products of disjoint rows, which together cost as much as one with all rows.
+    """
+    slopes, intercepts = original_scale(problem, fits)
+    length, many, ratios, _ = slopes.shape
+    unpenalized = np.flatnonzero(problem.factor == 0)
+    null = np.asarray(problem.null.coef)
+    null_slopes = null[:, 1:] / np.asarray(problem.views.scale)[:, unpenalized]
+    null_level = null[:, 0] - np.sum(null_slopes * np.asarray(problem.views.mean)[:, unpenalized], axis=1)
+
+    def columns_of(index: np.ndarray) -> np.ndarray:
+        return np.asarray(problem.design.gather(jnp.asarray(index), jnp.zeros(index.size)))
+
+    eta = np.empty((fold_id.size, length * ratios + 1))
+    x = columns_of(fits.working)
+    z = columns_of(unpenalized)
+    for k in range(many - 1):
+        rows = fold_id == k
+        b = slopes[:, k + 1].reshape(length * ratios, -1) if fits.working.size else np.zeros((length * ratios, 0))
+        eta[rows, :-1] = x[rows] @ b.T + intercepts[:, k + 1].reshape(-1)
+        eta[rows, -1] = z[rows] @ null_slopes[k + 1] + null_level[k + 1]
+    return eta + offset[:, None]

@@ -1,49 +1,69 @@
 """How well held-out rows are predicted."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.losses import Logistic, Loss, Squared
 
-Score = Callable[[Loss, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+PerSample = Callable[[Loss, jax.Array, jax.Array], jax.Array]
+PerFold = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """A score of linear predictors eta (n, B) for targets (n,) under weights (n,): one number per problem (B,)."""
+    """How held-out rows are judged: by a mean over samples, or by a score of whole folds.
+
+    `per_sample` takes (loss, eta, target), elementwise; `per_fold` takes linear predictors (n, B), targets
+    (n,) and weights (n,) of one fold, and gives one number per problem, (B,).
+    """
 
     title: str
-    score: Score
+    per_sample: PerSample | None = None
+    per_fold: PerFold | None = None
     larger_is_better: bool = False
 
-
-def _average(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return weight @ values / weight.sum()
-
-
-def _deviance(loss: Loss, eta: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return _average(np.asarray(loss.deviance(jnp.asarray(eta), jnp.asarray(target[:, None]))), weight)
-
-
-def _mse(loss: Loss, eta: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return _average((np.asarray(loss.mean(jnp.asarray(eta))) - target[:, None]) ** 2, weight)
-
-
-def _mae(loss: Loss, eta: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return _average(np.abs(np.asarray(loss.mean(jnp.asarray(eta))) - target[:, None]), weight)
+    def scores(
+        self, loss: Loss, eta: np.ndarray, target: np.ndarray, weight: np.ndarray, fold_id: np.ndarray
+    ) -> np.ndarray:
+        """Score of every fold (K, B), for linear predictors (n, B) of each row by the fit that left it out."""
+        folds = range(int(fold_id.max()) + 1)
+        if self.per_fold is not None:
+            held_out = [fold_id == k for k in folds]
+            return np.stack([self.per_fold(eta[rows], target[rows], weight[rows]) for rows in held_out])
+        values = np.asarray(_evaluate(self.per_sample, loss, eta, target[:, None]))
+        share = np.stack([np.where(fold_id == k, weight, 0.0) for k in folds])
+        return share @ values / share.sum(axis=1, keepdims=True)
 
 
-def _error(loss: Loss, eta: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
+@functools.partial(jax.jit, static_argnums=0)
+def _evaluate(per_sample: PerSample, loss: Loss, eta: jax.Array, target: jax.Array) -> jax.Array:
+    return per_sample(loss, eta, jnp.broadcast_to(target, eta.shape))
+
+
+def _deviance(loss: Loss, eta: jax.Array, target: jax.Array) -> jax.Array:
+    return loss.deviance(eta, target)
+
+
+def _mse(loss: Loss, eta: jax.Array, target: jax.Array) -> jax.Array:
+    return jnp.square(loss.mean(eta) - target)
+
+
+def _mae(loss: Loss, eta: jax.Array, target: jax.Array) -> jax.Array:
+    return jnp.abs(loss.mean(eta) - target)
+
+
+def _error(loss: Loss, eta: jax.Array, target: jax.Array) -> jax.Array:
     del loss
-    return _average(((eta > 0) != (target[:, None] > 0.5)).astype(np.float64), weight)
+    return ((eta > 0) != (target > 0.5)).astype(eta.dtype)
 
 
-def _auc(loss: Loss, eta: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _auc(eta: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Weighted chance that a case ranks above a control, ties counting half (Mann & Whitney 1947)."""
-    del loss
     case = weight * target
     control = weight * (1 - target)
     if not (case.sum() > 0 and control.sum() > 0):
@@ -69,7 +89,7 @@ MEASURES: dict[str, Measure] = {
     "mse": Measure("mean squared error", _mse),
     "mae": Measure("mean absolute error", _mae),
     "error": Measure("misclassification rate", _error),
-    "auc": Measure("area under the ROC curve", _auc, larger_is_better=True),
+    "auc": Measure("area under the ROC curve", per_fold=_auc, larger_is_better=True),
 }
 """Names that `cross_validate(measure=)` takes."""
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxreg.linear.arguments import vector
 from jaxreg.path import Path
+from jaxreg.plots import CVDisplay
 from jaxreg.selection._measures import MEASURES
 
 
@@ -21,6 +22,8 @@ class Selection:
     Attributes:
         lams: strengths in decreasing order, (L,) or (R, L).
         scores: measure of every fold, (K, L) or (R, K, L).
+        null_scores: measure of every fold for the null model of its training set (intercept, unpenalized columns
+            and offset only), (K,): what every penalty has to beat.
         measure: name of the measure; see `MEASURES`.
         fold_id: fold of every row, (n,).
         fold_size: total sample weight of every fold, (K,), by which folds are averaged.
@@ -35,6 +38,7 @@ class Selection:
 
     lams: np.ndarray
     scores: np.ndarray
+    null_scores: np.ndarray
     measure: str
     fold_id: np.ndarray
     fold_size: np.ndarray
@@ -57,6 +61,11 @@ class Selection:
         spread = (self.scores - self.mean[..., None, :]) ** 2
         folds = self.scores.shape[-2]
         return np.sqrt(np.average(spread, axis=-2, weights=self.fold_size) / (folds - 1))
+
+    @property
+    def measure_title(self) -> str:
+        """What the measure is called, in words."""
+        return MEASURES[self.measure].title
 
     @property
     def _loss(self) -> np.ndarray:
@@ -152,10 +161,8 @@ class Selection:
             X, self.path.lams[at], kind, None if offset is None else vector("offset", offset, len(X))
         )
 
-    def plot(self, **options: Any) -> Any:
-        """Draw the scores along λ; returns a `jaxreg.plots.CVDisplay`."""
-        from jaxreg.plots import CVDisplay  # upstairs, and only here: drawing is optional
-
+    def plot(self, **options: Any) -> CVDisplay:
+        """Draw the scores along λ (extra `plot`); options are those of `CVDisplay.from_selection`."""
         return CVDisplay.from_selection(self, **options)
 
     def __repr__(self) -> str:

@@ -129,9 +129,7 @@ class FISTA(Solver):
             unrefused=jnp.where(accept, state.unrefused + 1, 0),
         )
 
-    def candidate(
-        self, state: FISTAState, params: PyTree, value: Any, grads: PyTree
-    ) -> tuple[PyTree, Any, PyTree]:
+    def candidate(self, state: FISTAState, params: PyTree, value: Any, grads: PyTree) -> tuple[PyTree, Any, PyTree]:
         """Return the last accepted iterate, which the prox made sparse; not the extrapolated point."""
         del params, value, grads
         return state.x, state.smooth, state.grads

@@ -67,9 +67,7 @@ def solve(objective: Objective, params: PyTree, data: Any, *, solver: Solver | N
     return solution
 
 
-def sweep(
-    objective: Objective, params: PyTree, data: Any, lams: Any, *, solver: Solver | None = None
-) -> Solution:
+def sweep(objective: Objective, params: PyTree, data: Any, lams: Any, *, solver: Solver | None = None) -> Solution:
     """Solve an objective at many strengths at once, as one program.
 
     Args:
@@ -100,13 +98,9 @@ def _run(objective: Objective, params: PyTree, data: Any, solver: Solver | None,
     if not isinstance(objective, Objective):
         raise TypeError(f"objective must be a jaxreg Objective, got {objective!r}")
     if not isinstance(solver, Solver):
-        raise TypeError(
-            f"solver must be a jaxreg Solver, got {solver!r}; wrap an optax optimizer in OptaxSolver"
-        )
+        raise TypeError(f"solver must be a jaxreg Solver, got {solver!r}; wrap an optax optimizer in OptaxSolver")
     leaves, structure = jax.tree.flatten(params)
-    traceable = [
-        isinstance(leaf, (jax.Array, np.ndarray, np.generic, int, float, complex)) for leaf in leaves
-    ]
+    traceable = [isinstance(leaf, (jax.Array, np.ndarray, np.generic, int, float, complex)) for leaf in leaves]
     arrays = _tree.keep(params, traceable)
     objects = tuple(None if yes else leaf for leaf, yes in zip(leaves, traceable, strict=True))
     solution = _compiled(objective, arrays, data, solver, lams, structure, objects)
@@ -148,9 +142,7 @@ def _loop(objective: Objective, params: PyTree, rest: PyTree, data: Any, solver:
         x, smooth, x_grads = solver.candidate(carry.state, carry.params, carry.value, carry.grads)
         value = (smooth + penalty.value(x)).astype(scale.dtype)
         stationarity = (_tree.max_abs(penalty.residual(x, x_grads)) / scale).astype(scale.dtype)
-        finite = (
-            _tree.all_finite(x) & _tree.all_finite(x_grads) & ~jnp.isnan(value) & ~jnp.isnan(stationarity)
-        )
+        finite = _tree.all_finite(x) & _tree.all_finite(x_grads) & ~jnp.isnan(value) & ~jnp.isnan(stationarity)
         converged = stationarity <= tol
         # The lower objective is better; where rounding hides which is lower, the smaller stationarity.
         rounding = 10 * jnp.finfo(scale.dtype).eps * jnp.abs(carry.objective)
@@ -176,9 +168,7 @@ def _loop(objective: Objective, params: PyTree, rest: PyTree, data: Any, solver:
         )
         params = _tree.add(carry.params, updates)
         value, grads = value_and_gradient(params)
-        return judge(
-            carry._replace(params=params, value=value, grads=grads, state=state, steps=carry.steps + 1)
-        )
+        return judge(carry._replace(params=params, value=value, grads=grads, state=state, steps=carry.steps + 1))
 
     value, grads = value_and_gradient(params)
     scale = _gradient_scale(value, grads, *value_and_gradient(jax.tree.map(jnp.zeros_like, params)))

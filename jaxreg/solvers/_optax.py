@@ -60,9 +60,7 @@ class OptaxSolver(Solver):
         del value_and_gradient
         return proximal(self.tx, penalty, self.learning_rate).update(grads, state, params)
 
-    def candidate(
-        self, state: ProximalState, params: PyTree, value: Any, grads: PyTree
-    ) -> tuple[PyTree, Any, PyTree]:
+    def candidate(self, state: ProximalState, params: PyTree, value: Any, grads: PyTree) -> tuple[PyTree, Any, PyTree]:
         """Return the current parameters."""
         del state
         return params, value, grads

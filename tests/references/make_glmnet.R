@@ -123,7 +123,7 @@ fits <- list(
 )
 selections <- list(
   diabetes = cross_validate("diabetes", "gaussian", grid(45, 0.045, 100), 10, 1),
-  diabetes_weighted = cross_validate("diabetes", "gaussian", grid(45, 0.045, 100), 10, 2, weighted = TRUE),
+  diabetes_weighted = cross_validate("diabetes", "gaussian", grid(45, 0.045, 100), 10, 4, weighted = TRUE),
   breast_cancer = cross_validate("breast_cancer", "binomial", grid(0.38, 0.001, 100), 10, 3)
 )
 software <- list(R = paste(R.version$major, R.version$minor, sep = "."), glmnet = as.character(packageVersion("glmnet")))
