@@ -34,7 +34,7 @@ class Path:
         gap: duality gap relative to the null model's objective, (L,); NaN where no dual bound exists (λ = 0).
         kkt: largest residual of the optimality condition, relative to the gradient at the null model, (L,).
         df: effective degrees of freedom without the intercept, (L,); for the lasso the number of nonzeros.
-        deviance_ratio: share of the null deviance that is explained, (L,).
+        deviance_ratio: share of the deviance of intercept and offset alone that is explained, (L,).
         result: how each problem ended, (L,), see `Result`.
         loss: the loss.
         penalty: the penalty, at the strength it was given with.

@@ -27,7 +27,7 @@ class Null(NamedTuple):
     coef: jax.Array
     """(F, 1 + u) intercept and coefficients of the unpenalized columns, standardized."""
     deviance: jax.Array
-    """(F,) weighted mean deviance."""
+    """(F,) weighted mean deviance of intercept and offset alone, which `deviance_ratio` compares with."""
 
 
 @jax.jit
@@ -39,6 +39,8 @@ def fit_null(design: Design, views: Views, loss: Loss, data: Data, unpenalized: 
     gamma = jax.vmap(_newton, in_axes=(None, None, 0, 0))(loss, data, data.weights, basis)
     eta = data.offset + jnp.einsum("fnm,fm->fn", basis, gamma, precision="highest")
     derivative = loss.derivative(eta, data.target)
+    level = unpenalized.free[:, None, :1] * jnp.ones((data.target.size, 1))
+    plain = data.offset + level[..., 0] * jax.vmap(_newton, in_axes=(None, None, 0, 0))(loss, data, data.weights, level)
 
     m = basis.shape[2]
     rows = jnp.concatenate([derivative[:, None], jnp.swapaxes(basis, 1, 2)], axis=1)
@@ -51,7 +53,7 @@ def fit_null(design: Design, views: Views, loss: Loss, data: Data, unpenalized: 
         basis=basis,
         basis_gradient=gradient[:, 1:],
         coef=jnp.einsum("fdm,fm->fd", whitening, gamma, precision="highest"),
-        deviance=jnp.sum(data.weights * loss.deviance(eta, data.target), axis=1),
+        deviance=jnp.sum(data.weights * loss.deviance(plain, data.target), axis=1),
     )
 
 
