@@ -71,3 +71,31 @@ def test_a_path_by_itself_is_the_path_of_the_selection():
     np.testing.assert_allclose(cv.lams[::11], path.lams, rtol=1e-12)
     np.testing.assert_allclose(cv.path.coef[::11], path.coef, rtol=1e-7, atol=1e-7)
     np.testing.assert_allclose(cv.path.intercept[::11], path.intercept, rtol=1e-9)
+
+
+@pytest.mark.parametrize("unpenalized", [[0], [2, 7]])
+def test_a_saturated_fit_knows_that_it_is_optimal(unpenalized):
+    """Strong unpenalized columns drive probabilities to 0 and 1, in the null model too.
+
+    A dual point then has no room to be made orthogonal to those columns by projection alone: the certificate
+    has to find one that is feasible and still good, or exact solutions would be called stalled.
+    """
+    X, y = problems.breast_cancer()
+    factors = np.ones(X.shape[1])
+    factors[unpenalized] = 0
+    weight, offset = problems.uneven_weights(len(y)), 2 * np.sin(np.arange(len(y)))
+    path = jr.fit_path(
+        X,
+        y,
+        loss=jr.Logistic(),
+        penalty=jr.ElasticNet(1.0, 0.5, weight=factors),
+        lams=np.geomspace(0.3, 3e-5, 10),
+        sample_weight=weight,
+        offset=offset,
+        tol=1e-9,
+    )
+    judge = linear_problem(X, y, loss="logistic", l1_ratio=0.5, factors=factors, sample_weight=weight, offset=offset)
+    judged = [judge.certify(*fit) for fit in zip(path.coef, path.intercept, path.lams, strict=True)]
+    assert max(one.gap for one in judged) <= 1e-9
+    assert path.gap.max() <= 1e-9
+    assert (path.result == jr.Result.CONVERGED).all()

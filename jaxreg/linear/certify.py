@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxreg.linear import definite
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.null import Null, correlate_views
@@ -55,15 +56,10 @@ def certify(
         b: intercept and standardized coefficients of the working set, (B, 1 + w).
     """
     eta = columns.predict(f, b) + data.offset
-    derivative = loss.derivative(eta, data.target)
-    gradient = correlate_views(design, views, f, derivative)
     weights = data.weights[f]
-
-    # The dual point must be orthogonal to every unpenalized direction; what is taken away counts in kkt.
-    astray = jnp.einsum("bnm,bn->bm", null.basis[f], weights * derivative, precision="highest")
-    dual = derivative - jnp.einsum("bnm,bm->bn", null.basis[f], astray, precision="highest")
-    correlation = gradient - jnp.einsum("bmp,bm->bp", null.basis_gradient[f], astray, precision="highest")
-    dual, correlation = _into_domain(loss, data, null, f, factor, dual, correlation)
+    dual, astray = _orthogonal(loss, data, null.basis[f], weights, eta)
+    gradient = correlate_views(design, views, f, dual)
+    dual, correlation = _into_domain(loss, data, null, f, factor, dual, gradient)
 
     def penalty_of(one: jax.Array, two: jax.Array) -> ElasticNet:
         total = one + two
@@ -84,9 +80,26 @@ def certify(
     primal = jnp.sum(weights * loss.value(eta, data.target), axis=1) + price
     gap = jnp.maximum(primal - jax.vmap(bound)(l1, l2, dual, correlation, weights), 0) / null.primal[f]
     size = jnp.max(jnp.abs(null.gradient), axis=1)[f]
-    kkt = jnp.maximum(residual, jnp.max(jnp.abs(astray), axis=1)) / jnp.where(size > 0, size, 1)
+    kkt = jnp.maximum(residual, astray) / jnp.where(size > 0, size, 1)
     # Without a penalty no scaling makes a dual point feasible: the residual alone judges.
     return Certificate(jnp.where(l1 + l2 > 0, gap, jnp.nan), kkt, gradient)
+
+
+def _orthogonal(
+    loss: Loss, data: Data, basis: jax.Array, weights: jax.Array, eta: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Derivatives made orthogonal to every unpenalized direction, as a dual point must be; and how far they were.
+
+    They move as one Newton step along those directions would move them: in proportion to the second derivative,
+    so that a saturated sample, which is at the brink of the conjugate's domain, hardly moves.
+    """
+    derivative, curvature = loss.derivative(eta, data.target), loss.second_derivative(eta, data.target)
+    astray = jnp.einsum("bnm,bn->bm", basis, weights * derivative, precision="highest")
+    hessian = jnp.einsum("bnm,bn,bnk->bmk", basis, weights * curvature, basis, precision="highest")
+    absent = jnp.diagonal(hessian, axis1=1, axis2=2) == 0
+    step = jax.vmap(definite.solve)(hessian + absent[:, :, None] * jnp.eye(basis.shape[2]), astray)
+    moved = curvature * jnp.einsum("bnm,bm->bn", basis, step, precision="highest")
+    return derivative - moved, jnp.max(jnp.abs(astray), axis=1)
 
 
 def _into_domain(

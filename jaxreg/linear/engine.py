@@ -244,8 +244,12 @@ def _solve(
     if d <= SMALL or not l1.all():
         capacity = d
     else:
+        always = 1 + int((problem.factor[working] == 0).sum())
         used = int((first != 0).sum(axis=2).max())
-        capacity = max(room.capacity, bucket(used + used // 2 + int((factor == 0).sum()) + 16, d))
+        capacity = max(room.capacity, bucket(used + used // 2 + always + 16, d))
+        if not l2.any():
+            # A lasso solution needs no more active columns than there are rows.
+            capacity = min(capacity, bucket(problem.design.shape[0] + always, d))
     while True:
         arguments = (columns, problem.data, strengths, first, slack)
         if isinstance(problem.loss, Squared):

@@ -22,8 +22,6 @@ class Null(NamedTuple):
     """(F, p) gradient in the standardized columns."""
     basis: jax.Array
     """(F, n, m) orthonormal (under each set's weights) basis of the unpenalized directions, intercept included."""
-    basis_gradient: jax.Array
-    """(F, m, p) correlations of the basis with the standardized columns."""
     coef: jax.Array
     """(F, 1 + u) intercept and coefficients of the unpenalized columns, standardized."""
     deviance: jax.Array
@@ -42,16 +40,11 @@ def fit_null(design: Design, views: Views, loss: Loss, data: Data, unpenalized: 
     level = unpenalized.free[:, None, :1] * jnp.ones((data.target.size, 1))
     plain = data.offset + level[..., 0] * jax.vmap(_newton, in_axes=(None, None, 0, 0))(loss, data, data.weights, level)
 
-    m = basis.shape[2]
-    rows = jnp.concatenate([derivative[:, None], jnp.swapaxes(basis, 1, 2)], axis=1)
-    gradient = correlate_views(design, views, jnp.repeat(sets, 1 + m), rows.reshape(-1, rows.shape[2]))
-    gradient = gradient.reshape(many, 1 + m, -1)
     return Null(
         primal=jnp.sum(data.weights * loss.value(eta, data.target), axis=1),
         derivative=derivative,
-        gradient=gradient[:, 0],
+        gradient=correlate_views(design, views, sets, derivative),
         basis=basis,
-        basis_gradient=gradient[:, 1:],
         coef=jnp.einsum("fdm,fm->fd", whitening, gamma, precision="highest"),
         deviance=jnp.sum(data.weights * loss.deviance(plain, data.target), axis=1),
     )

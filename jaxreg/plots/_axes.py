@@ -81,6 +81,8 @@ def mark(ax: "Axes", lam_min: float | None, lam_1se: float | None) -> None:
     chosen = [(lam_1se, "λ 1se", "right", ":"), (lam_min, "λ min", "left", "--")]
     if lam_min is not None and lam_min == lam_1se:
         chosen = [(lam_min, "λ min = λ 1se", "left", "--")]
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.09 * (high - low))  # room above the curves for the names
     for lam, name, side, dashes in chosen:
         if lam is None or lam <= 0:
             continue
