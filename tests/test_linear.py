@@ -15,6 +15,8 @@ from tests.problems import breast_cancer, diabetes, gaussian, uneven_weights
 
 X, Y = diabetes()
 XB, YB = breast_cancer()
+# For working sets: no other test may use this shape, since programs are counted.
+WIDE = gaussian(90, 700, 0.5)
 
 
 @pytest.fixture
@@ -45,18 +47,10 @@ def test_other_strengths_compile_nothing(penalty, compiled):
 
 
 def test_another_l1_ratio_compiles_nothing(compiled):
-    jr.cross_validate(X, Y, l1_ratios=[0.2, 0.9], lams=20, folds=4)
+    jr.cross_validate(X, Y, l1_ratios=[0.2, 0.9, 0.5], lams=20, folds=4)
     compiled.clear()
-    jr.cross_validate(X, Y, l1_ratios=[0.4, 1.0], lams=20, folds=4)
+    jr.cross_validate(X, Y, l1_ratios=[0.4, 1.0, 0.1], lams=20, folds=4)
     assert compiled == []
-
-
-def test_the_number_of_programs_is_bounded(compiled):
-    jax.clear_caches()
-    jr.fit_path(*gaussian(100, 2000, 0.5))
-    assert len(compiled) <= 60
-    chunks = [name for name in compiled if "squared_chunk" in str(name)]
-    assert 1 <= len(chunks) <= 4
 
 
 def test_global_precision_is_left_alone():
@@ -71,8 +65,8 @@ def test_global_precision_is_left_alone():
 @pytest.mark.parametrize("loss", [jr.Squared(), jr.Logistic()], ids=lambda loss: type(loss).__name__)
 def test_integer_weights_are_repeated_rows(loss):
     x, y = XB[:80, :6], (YB if isinstance(loss, jr.Logistic) else XB[:, 7])[:80]
-    weight = np.arange(80) % 3
-    repeated = np.repeat(np.arange(80), weight)
+    weight = np.arange(80) % 2 * 2  # half the rows have no weight at all
+    repeated = np.repeat(np.arange(80), weight)  # 80 rows again: one shape, compiled once
     weighted = jr.fit_path(x, y, loss=loss, sample_weight=weight, lams=20)
     plain = jr.fit_path(x[repeated], y[repeated], loss=loss, lams=20)
     np.testing.assert_allclose(weighted.lams, plain.lams, rtol=1e-10)
@@ -150,7 +144,7 @@ def test_the_grid_begins_where_the_first_coefficient_enters():
 
 
 def test_the_ridge_grid_spans_the_degrees_of_freedom():
-    for x, y in ((X, Y), gaussian(60, 300, 0.5)):
+    for x, y in ((X, Y), gaussian(50, 200, 0.5)):
         df = jr.fit_path(x, y, penalty=jr.L2()).df
         assert df[0] <= 0.11
         assert df[-1] >= 0.97 * min(x.shape[1], x.shape[0] - 1)
@@ -167,10 +161,13 @@ def test_near_saturation_is_still_certified(loss, correlation):
     assert path.stats["steps"].mean() < 5
 
 
-def test_a_working_set_that_must_grow_finds_what_all_columns_find():
-    x, y = gaussian(120, 700, 0.5)
-    grid = jr.fit_path(x, y, lams=40).lams
-    path, single = jr.fit_path(x, y, lams=grid, tol=1e-9), jr.fit_path(x, y, lams=grid[-1:], tol=1e-9)
+def test_a_working_set_that_must_grow_compiles_little_and_finds_what_a_single_fit_finds(compiled):
+    x, y = WIDE
+    path = jr.fit_path(x, y, lams=40, tol=1e-9)
+    chunks = [name for name in compiled if "squared_chunk" in str(name)]
+    assert 2 <= len(chunks) <= 4
+    assert len(compiled) <= 25
+    single = jr.fit_path(x, y, lams=path.lams[-1:], tol=1e-9)
     np.testing.assert_allclose(path.coef[-1], single.coef[0], atol=1e-6)
 
 
@@ -183,11 +180,11 @@ def test_degrees_of_freedom():
         gram = active.T @ active / len(Y)
         expected = np.trace(np.linalg.solve(gram + 0.5 * net.lams[k] * np.eye(len(gram)), gram))
         np.testing.assert_allclose(net.df[k], expected, rtol=1e-8)
-    x, y = gaussian(40, 90, 0.5)
+    x, y = gaussian(50, 200, 0.5)
     wide = jr.fit_path(x, y, penalty=jr.ElasticNet(l1_ratio=0.05), lams=10)
     active = x[:, wide.coef[-1] != 0]
-    assert active.shape[1] > 40  # the n-space formula
-    values = np.linalg.eigvalsh(active @ active.T / 40)
+    assert active.shape[1] > 50  # the n-space formula
+    values = np.linalg.eigvalsh(active @ active.T / 50)
     np.testing.assert_allclose(wide.df[-1], np.sum(values / (values + 0.95 * wide.lams[-1])), rtol=1e-6)
 
 
@@ -201,7 +198,7 @@ def test_interpolation_between_strengths():
 
 
 def test_results_pickle_and_print():
-    cv = jr.cross_validate(X, Y, lams=10, folds=3)
+    cv = jr.cross_validate(X, Y, lams=20, folds=4)
     again = pickle.loads(pickle.dumps(cv))
     np.testing.assert_array_equal(again.coef("1se"), cv.coef("1se"))
     assert "of 10 features" in repr(again)
@@ -210,11 +207,10 @@ def test_results_pickle_and_print():
 
 def test_progress_reports_every_chunk(capsys):
     seen = []
-    x, y = gaussian(60, 600, 0.5)
-    jr.fit_path(x, y, lams=25, progress=lambda done, total: seen.append((done, total)))
+    jr.fit_path(*WIDE, lams=25, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(10, 25), (20, 25), (25, 25)]
-    jr.fit_path(X, Y, lams=5, progress=True)
-    assert "5/5" in capsys.readouterr().out
+    jr.fit_path(X, Y, lams=20, progress=True)
+    assert "20/20" in capsys.readouterr().out
 
 
 def test_folds_are_equal_stratified_and_reproducible():
@@ -228,7 +224,7 @@ def test_folds_are_equal_stratified_and_reproducible():
 
 def test_cross_validation_equals_a_loop_over_folds():
     weight = uneven_weights(len(Y))
-    cv = jr.cross_validate(X, Y, lams=15, folds=4, sample_weight=weight)
+    cv = jr.cross_validate(X, Y, lams=20, folds=4, sample_weight=weight)
     for k in range(4):
         trained = cv.fold_id != k
         path = jr.fit_path(X[trained], Y[trained], lams=cv.lams, sample_weight=weight[trained])
@@ -262,13 +258,13 @@ def test_measures_agree_with_scikit_learn():
 
 def test_l1_ratios_add_a_leading_axis():
     ratios = [0.1, 0.7, 1.0]
-    cv = jr.cross_validate(X, Y, l1_ratios=ratios, lams=12, folds=4)
-    assert cv.lams.shape == cv.mean.shape == cv.se.shape == (3, 12)
-    assert cv.scores.shape == (3, 4, 12)
-    assert cv.fold_coef.shape == (3, 4, 12, 10)
+    cv = jr.cross_validate(X, Y, l1_ratios=ratios, lams=20, folds=4)
+    assert cv.lams.shape == cv.mean.shape == cv.se.shape == (3, 20)
+    assert cv.scores.shape == (3, 4, 20)
+    assert cv.fold_coef.shape == (3, 4, 20, 10)
     assert cv.lam_min.shape == cv.lam_1se.shape == (3,)
     for r, ratio in enumerate(ratios):
-        alone = jr.cross_validate(X, Y, penalty=jr.ElasticNet(l1_ratio=ratio), lams=12, fold_id=cv.fold_id)
+        alone = jr.cross_validate(X, Y, penalty=jr.ElasticNet(l1_ratio=ratio), lams=20, fold_id=cv.fold_id)
         np.testing.assert_allclose(cv.scores[r], alone.scores, rtol=1e-7)
         np.testing.assert_allclose(cv.paths[r].coef, alone.path.coef, atol=1e-6)
         assert cv.lam_min[r] == pytest.approx(alone.lam_min)
@@ -279,9 +275,9 @@ def test_l1_ratios_add_a_leading_axis():
 
 
 def test_all_rows_stand_first_and_are_not_touched_by_folds():
-    cv, path = jr.cross_validate(X, Y, lams=15), jr.fit_path(X, Y, lams=15)
+    cv, path = jr.cross_validate(X, Y, lams=20, folds=4), jr.fit_path(X, Y, lams=20)
     np.testing.assert_allclose(cv.path.coef, path.coef, rtol=1e-7, atol=1e-9)
-    np.testing.assert_array_equal(cv.lams, path.lams)
+    np.testing.assert_allclose(cv.lams, path.lams, rtol=1e-14)
 
 
 @pytest.mark.parametrize("size", [1, 31, 32, 33, 100])

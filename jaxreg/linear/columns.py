@@ -98,3 +98,8 @@ def _gather(design: Design, views: Views, index: jax.Array, real: jax.Array, int
 def bucket(size: int, most: int) -> int:
     """Round up to a power of two, 64 at least, so that few shapes are compiled; at most `most`."""
     return min(max(64, 1 << (size - 1).bit_length()), most)
+
+
+def padded_width(size: int, p: int) -> int:
+    """Width of a working set: with the intercept it makes a power of two, 128 at least; or it is all p columns."""
+    return min(max(128, bucket(size + 1, p + 1)) - 1, p)

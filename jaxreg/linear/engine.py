@@ -16,7 +16,7 @@ from jaxreg._threads import one_lapack_thread
 from jaxreg.linear import screen
 from jaxreg.linear.certify import certify
 from jaxreg.linear.chunk import Chunk, Strengths, newton_chunk, squared_chunk
-from jaxreg.linear.columns import Columns, Data, bucket, gather
+from jaxreg.linear.columns import Columns, Data, bucket, gather, padded_width
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.null import Null, fit_null
 from jaxreg.linear.ridge import ridge_path
@@ -25,7 +25,7 @@ from jaxreg.losses import Loss, Squared
 ALL_COLUMNS = 512
 """Up to this many columns the working set is all of them."""
 CHUNK = 10
-"""λ solved between certificates when the working set is not everything."""
+"""λ solved between certificates. All chunks have one length, so that the number of λ compiles nothing anew."""
 BLOCK = 2**24
 """Entries of the largest temporary array of a certificate: 128 MiB in float64."""
 
@@ -149,7 +149,7 @@ def _path(
     many, (ratios, length) = problem.data.weights.shape[0], l1.shape
     slack = _scale(problem)
     everything = p <= ALL_COLUMNS or not l1.all()
-    size = length if everything and p <= 128 else CHUNK
+    size = 2 * CHUNK if p <= SMALL else CHUNK
 
     active = np.flatnonzero(problem.factor == 0)
     start = np.zeros((many, ratios, 1 + p))
@@ -169,7 +169,7 @@ def _path(
         else:
             closeness = screen.strong(gradient, problem.factor, before, here_l1[:, -1])
             closeness[active] = np.inf
-            most = max(room.width, bucket(2 * active.size, p))
+            most = max(room.width, padded_width(2 * active.size, p))
             near = np.argsort(-closeness)[:most]
             working = np.sort(near[closeness[near] > 0])
         piece, gradient, room = _certified_chunk(problem, here_l1, here_l2, working, room, start, tol, slack)
@@ -200,7 +200,7 @@ def _certified_chunk(
     precision = max(1e-4 * tol, 1e-13)
     sharpened = 0
     while True:
-        room = room._replace(width=p if working.size == p else max(room.width, bucket(working.size, p)))
+        room = room._replace(width=p if working.size == p else max(room.width, padded_width(working.size, p)))
         columns = gather(problem.design, problem.views, working, room.width, problem.intercept)
         found, room = _solve(problem, columns, l1, l2, working, start, precision * scale, room)
         b = np.asarray(found.b)
