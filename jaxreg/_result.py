@@ -33,7 +33,7 @@ class Stats:
     """What a solver measured. Each field gains the batch axes of the solve.
 
     `stationarity` is the largest absolute entry of the residual of the optimality condition, relative to
-    the gradient at the start or at zero, whichever is larger. `objective` is loss plus penalty.
+    the gradient at the start or at zero, whichever is larger (`solve` says how). `objective` is loss plus penalty.
     """
 
     steps: Any

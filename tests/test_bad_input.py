@@ -106,27 +106,27 @@ def test_sparse_matrices_are_refused_with_the_way_out():
 
 
 def test_a_constant_column_has_coefficient_zero():
-    with_constant = np.column_stack([X, np.full(60, 3.0)])
-    path = jr.fit_path(with_constant, Y, lams=20)
+    path = jr.fit_path(np.column_stack([X[:, :3], np.full(60, 3.0)]), Y, lams=20)
     np.testing.assert_array_equal(path.coef[:, -1], 0)
-    np.testing.assert_allclose(path.coef[:, :-1], jr.fit_path(X, Y, lams=20).coef, atol=1e-9)
+    np.testing.assert_allclose(path.coef[:, :-1], jr.fit_path(X[:, :3], Y, lams=20).coef, atol=1e-9)
 
 
 def test_a_column_constant_in_one_fold_only():
     rare = np.zeros(60)
     rare[:3] = 1.0
     fold_id = np.arange(60) // 20  # fold 0 holds out every row in which the column is not zero
-    cv = jr.cross_validate(np.column_stack([X, rare]), Y, fold_id=fold_id, lams=20)
+    cv = jr.cross_validate(np.column_stack([X[:, :3], rare]), Y, fold_id=fold_id, lams=20)
     np.testing.assert_array_equal(cv.fold_coef[0, :, -1], 0)
     assert cv.fold_coef[1, :, -1].any()
     assert np.isfinite(cv.scores).all()
 
 
 def test_duplicate_columns_share_and_are_certified():
-    path = jr.fit_path(np.hstack([X, X]), Y, lams=20)
-    single = jr.fit_path(X, Y, lams=20)
+    path = jr.fit_path(np.column_stack([X[:, :3], X[:, 0]]), Y, lams=20)
+    single = jr.fit_path(X[:, :3], Y, lams=20)
     assert (path.gap <= 1e-6).all()
-    np.testing.assert_allclose(path.coef[:, :4] + path.coef[:, 4:], single.coef, atol=1e-7)
+    together = path.coef[:, :3] + np.outer(path.coef[:, 3], [1, 0, 0])
+    np.testing.assert_allclose(together, single.coef, atol=1e-7)
 
 
 def test_lam_zero_is_least_squares_and_judged_by_its_residual():

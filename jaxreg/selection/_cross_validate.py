@@ -13,7 +13,7 @@ from jaxreg.losses import Loss, Squared
 from jaxreg.path import Progress, make_paths, make_problem, original_scale, reporter, warn
 from jaxreg.penalties import L1, Elastic, ElasticNet
 from jaxreg.selection._folds import check_folds, make_folds, training_weights
-from jaxreg.selection._measures import MEASURES, find_measure
+from jaxreg.selection._measures import MEASURES, check_measure, find_measure
 from jaxreg.selection._selection import Selection
 
 
@@ -84,6 +84,7 @@ def cross_validate(
         n = len(data.target)
         labels = make_folds(data.target, folds, seed, loss) if fold_id is None else check_folds(fold_id, n)
         weights = training_weights(labels, data.sample_weight, data.target, loss)
+        check_measure(name, data.target, data.sample_weight, labels)
         problem = make_problem(data, loss, weights, intercept, standardize)
         grid = np.stack([make_grid(problem, r, lams, lam_min_ratio) for r in mix])
         fits = fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, reporter(progress))

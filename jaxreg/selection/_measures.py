@@ -66,8 +66,6 @@ def _auc(eta: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Weighted chance that a case ranks above a control, ties counting half (Mann & Whitney 1947)."""
     case = weight * target
     control = weight * (1 - target)
-    if not (case.sum() > 0 and control.sum() > 0):
-        raise ValueError("auc needs both classes in every held-out fold; use fewer folds, or another measure")
     order = np.argsort(eta, axis=0, kind="stable")
     ranked = np.take_along_axis(eta, order, axis=0)
     below = np.cumsum(control[order], axis=0)
@@ -92,6 +90,18 @@ MEASURES: dict[str, Measure] = {
     "auc": Measure("area under the ROC curve", per_fold=_auc, larger_is_better=True),
 }
 """Names that `cross_validate(measure=)` takes."""
+
+
+def check_measure(name: str, target: np.ndarray, weight: np.ndarray, fold_id: np.ndarray) -> None:
+    """Refuse folds in which the measure is not defined, before anything is fitted.
+
+    Raises:
+        ValueError: as said.
+    """
+    if name == "auc":
+        case, control = (np.bincount(fold_id, weights=weight * part) for part in (target, 1 - target))
+        if not ((case > 0) & (control > 0)).all():
+            raise ValueError("auc needs both classes in every held-out fold; use fewer folds, or another measure")
 
 
 def find_measure(name: str | None, loss: Loss) -> str:
