@@ -257,7 +257,7 @@ def test_measures_agree_with_scikit_learn():
 
 
 def test_l1_ratios_add_a_leading_axis():
-    ratios = [0.1, 0.7, 1.0]
+    ratios = [0.7, 0.0, 1.0]
     cv = jr.cross_validate(X, Y, l1_ratios=ratios, lams=20, folds=4)
     assert cv.lams.shape == cv.mean.shape == cv.se.shape == (3, 20)
     assert cv.scores.shape == (3, 4, 20)
@@ -267,6 +267,7 @@ def test_l1_ratios_add_a_leading_axis():
         alone = jr.cross_validate(X, Y, penalty=jr.ElasticNet(l1_ratio=ratio), lams=20, fold_id=cv.fold_id)
         np.testing.assert_allclose(cv.scores[r], alone.scores, rtol=1e-7)
         np.testing.assert_allclose(cv.paths[r].coef, alone.path.coef, atol=1e-6)
+        np.testing.assert_allclose(cv.paths[r].df, alone.path.df, rtol=1e-6)
         assert cv.lam_min[r] == pytest.approx(alone.lam_min)
     assert cv.l1_ratio_min == ratios[int(np.argmin(cv.mean.min(axis=1)))]
     assert cv.best.lam_min == cv.lam_min[ratios.index(cv.l1_ratio_min)]

@@ -115,12 +115,30 @@ def fit(
         tol: bound on the relative duality gap (on the relative residual where there is no gap).
         report: called with the number of λ done and their total.
     """
+    kinked = l1.any(axis=1)
+    if kinked.any() and not kinked.all():
+        # A ratio of 0 keeps every column active: apart from the others, so that it does not widen their systems.
+        parts = [fit(problem, l1[rows], l2[rows], tol, report) for rows in (kinked, ~kinked)]
+        return _merge(parts, np.argsort(np.r_[np.flatnonzero(kinked), np.flatnonzero(~kinked)]))
     n, p = problem.design.shape
     if not l1.any() and (problem.factor > 0).all() and l2.all() and (p > n or isinstance(problem.loss, Squared)):
         pieces = [_ridge(problem, l2, tol)]
     else:
         pieces = _path(problem, l1, l2, tol, report)
     return _assemble(problem, pieces, tol)
+
+
+def _merge(parts: list[Fits], order: np.ndarray) -> Fits:
+    """Join fits of different ratios along R, and put the ratios in order."""
+    working = np.unique(np.concatenate([part.working for part in parts]))
+    slopes = []
+    for part in parts:
+        wide = np.zeros((*part.slopes.shape[:3], working.size))
+        wide[..., np.searchsorted(working, part.working)] = part.slopes
+        slopes.append(wide)
+    columns = [slopes, *([part[k] for part in parts] for k in range(len(Fits._fields)) if k not in (0, 2))]
+    joined, intercept, *rest = (np.concatenate(column, axis=2)[:, :, order] for column in columns)
+    return Fits(working, intercept, joined, *rest)
 
 
 def _scale(problem: Problem) -> np.ndarray:
