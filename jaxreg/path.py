@@ -17,7 +17,7 @@ from jaxreg.linear.design import Design
 from jaxreg.linear.freedom import degrees_of_freedom
 from jaxreg.linear.grid import make_grid
 from jaxreg.losses import Loss, Squared
-from jaxreg.penalties import L1, Elastic
+from jaxreg.penalties import L1, Elastic, ElasticNet
 from jaxreg.plots import PathDisplay
 
 Progress = bool | Callable[[int, int], None]
@@ -248,9 +248,7 @@ def _mean_deviance(
 
 
 def _with_mix(penalty: Elastic, mix: float) -> Elastic:
-    if "l1_ratio" in {field.name for field in dataclasses.fields(penalty)}:  # type: ignore[arg-type]
-        return dataclasses.replace(penalty, l1_ratio=float(mix))  # type: ignore[type-var]
-    return penalty
+    return dataclasses.replace(penalty, l1_ratio=float(mix)) if isinstance(penalty, ElasticNet) else penalty
 
 
 def _as_kind(loss: Loss, link: np.ndarray, kind: str) -> np.ndarray:
