@@ -188,6 +188,19 @@ def test_degrees_of_freedom():
     np.testing.assert_allclose(wide.df[-1], np.sum(values / (values + 0.95 * wide.lams[-1])), rtol=1e-6)
 
 
+def test_degrees_of_freedom_of_logistic_ridge():
+    """The trace of the smoother, by a dense formula; with more columns than rows, and with fewer."""
+    for x, y in (gaussian(50, 200, 0.5), gaussian(1000, 30, 0.5)):
+        path = jr.fit_path(x, y > 0, loss=jr.Logistic(), penalty=jr.L2(), lams=[1.0, 0.01])
+        for k in range(2):
+            p = path.predict(x, lam=path.lams[k])
+            weight = p * (1 - p) / len(y)
+            z = (x - x.mean(axis=0)) / x.std(axis=0)
+            z = (z - weight @ z / weight.sum()) * np.sqrt(weight)[:, None]
+            values = np.linalg.svd(z, compute_uv=False) ** 2
+            np.testing.assert_allclose(path.df[k], np.sum(values / (values + path.lams[k])), rtol=1e-6)
+
+
 def test_interpolation_between_strengths():
     path = jr.fit_path(X, Y, lams=[4.0, 2.0])
     coef, intercept = path.coef_at(2.5)
@@ -211,6 +224,11 @@ def test_progress_reports_every_chunk(capsys):
     assert seen == [(10, 25), (20, 25), (25, 25)]
     jr.fit_path(X, Y, lams=20, progress=True)
     assert "20/20" in capsys.readouterr().out
+    seen.clear()
+    jr.cross_validate(X, Y, l1_ratios=[0.0, 1.0], lams=20, folds=4, progress=lambda *at: seen.append(at))
+    assert seen == [(20, 20)]
+    jr.fit_path(X, Y, penalty=jr.L2(), lams=20, progress=lambda *at: seen.append(at))
+    assert seen == [(20, 20), (20, 20)]
 
 
 def test_folds_are_equal_stratified_and_reproducible():

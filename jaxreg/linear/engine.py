@@ -118,11 +118,16 @@ def fit(
     kinked = l1.any(axis=1)
     if kinked.any() and not kinked.all():
         # A ratio of 0 keeps every column active: apart from the others, so that it does not widen their systems.
-        parts = [fit(problem, l1[rows], l2[rows], tol, report) for rows in (kinked, ~kinked)]
+        parts = [
+            fit(problem, l1[kinked], l2[kinked], tol, report),
+            fit(problem, l1[~kinked], l2[~kinked], tol),
+        ]
         return _merge(parts, np.argsort(np.r_[np.flatnonzero(kinked), np.flatnonzero(~kinked)]))
     n, p = problem.design.shape
     if not l1.any() and (problem.factor > 0).all() and l2.all() and (p > n or isinstance(problem.loss, Squared)):
         pieces = [_ridge(problem, l2, tol)]
+        if report is not None:
+            report(l2.shape[1], l2.shape[1])
     else:
         pieces = _path(problem, l1, l2, tol, report)
     return _assemble(problem, pieces, tol)

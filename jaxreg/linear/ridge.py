@@ -25,11 +25,10 @@ class Axes(NamedTuple):
 
 
 class Ridge(NamedTuple):
-    """Coefficients (L, F, R, 1 + p), effective degrees of freedom and violation left (L, F, R)."""
+    """Coefficients (L, F, R, 1 + p), and effective degrees of freedom (L, F, R): NaN unless they come for free."""
 
     b: jax.Array
     df: jax.Array
-    violation: jax.Array
 
 
 @jax.jit
@@ -72,22 +71,18 @@ def ridge_path(
         gamma = along[None, :, None, :] / (axes.values[None, :, None, :] + l2.T[:, None, :, None])
         gamma = jnp.where(axes.values[None, :, None, :] > 0, gamma, 0)
         level = jnp.broadcast_to(mean[None, :, None], gamma.shape[:3])
-        violation = jnp.zeros(gamma.shape[:3])
-        curvature = jnp.ones(gamma.shape[:3])
+        values = axes.values[None, :, None, :]
+        df = jnp.sum(values / (values + l2.T[:, None, :, None]), axis=-1)
     else:
         found = _newton(loss, scores, axes.values, data, l2, intercept, tol)
-        level, gamma, violation = found.b[..., 0], found.b[..., 1:], found.violation
-        eta = level[..., None] + jnp.einsum("fnr,lfkr->lfkn", scores, gamma, precision="highest") + data.offset
-        second = loss.second_derivative(eta, data.target)
-        curvature = jnp.einsum("fn,lfkn->lfk", data.weights, second, precision="highest")
+        level, gamma = found.b[..., 0], found.b[..., 1:]
+        df = jnp.full(level.shape, jnp.nan)  # depends on the second derivatives of every fit
 
-    values = axes.values[None, :, None, :] * curvature[..., None]
-    df = jnp.sum(values / (values + l2.T[:, None, :, None]), axis=-1)
     if p > n:
         slopes = _from_samples(design, views, axes, gamma, factor)
     else:
         slopes = jnp.einsum("fpr,lfkr->lfkp", axes.vectors, gamma, precision="highest") / jnp.sqrt(factor)
-    return Ridge(jnp.concatenate([level[..., None], slopes], axis=-1), df, violation)
+    return Ridge(jnp.concatenate([level[..., None], slopes], axis=-1), df)
 
 
 def _column_axes(columns: Columns, weights: jax.Array, factor: jax.Array) -> Axes:
