@@ -3,17 +3,25 @@
 Two doors, one set of losses and penalties:
 
 - any model: `Objective` over any parameter pytree, with `solve`, `sweep`, and `proximal` for optax loops;
-- linear models: `fit_path` and `cross_validate` over (X, y).
+- linear models: `fit_path`, `cross_validate` and `bootstrap` over (X, y).
+
+`enable_compilation_cache()` keeps compiled programs on disk for the processes that follow.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from jaxreg._cache import enable_compilation_cache, enable_if_asked
 from jaxreg._result import Result, Solution, Stats
 from jaxreg.losses import Logistic, Loss, Squared
 from jaxreg.objective import Objective
 from jaxreg.path import Path, fit_path
 from jaxreg.penalties import L1, L2, Blocks, Elastic, ElasticNet, Masked, Norm, Penalty, Separable
-from jaxreg.selection import Comparison, Selection, compare, cross_validate
-from jaxreg.solvers import FISTA, OptaxSolver, Solver, solve, sweep
-from jaxreg.transforms import ProximalState, apply_prox, proximal
+from jaxreg.selection import Bootstrap, Comparison, Selection, bootstrap, compare, cross_validate
+
+if TYPE_CHECKING:
+    from jaxreg.solvers import FISTA, OptaxSolver, Solver, solve, sweep
+    from jaxreg.transforms import ProximalState, apply_prox, proximal
 
 __version__ = "0.1.0"
 
@@ -22,6 +30,7 @@ __all__ = [
     "L1",
     "L2",
     "Blocks",
+    "Bootstrap",
     "Comparison",
     "Elastic",
     "ElasticNet",
@@ -42,10 +51,36 @@ __all__ = [
     "Squared",
     "Stats",
     "apply_prox",
+    "bootstrap",
     "compare",
     "cross_validate",
+    "enable_compilation_cache",
     "fit_path",
     "proximal",
     "solve",
     "sweep",
 ]
+
+# Optax takes a tenth of a second to import, which linear models need not wait for.
+_LATER = {
+    "solvers": ("FISTA", "OptaxSolver", "Solver", "solve", "sweep"),
+    "transforms": ("ProximalState", "apply_prox", "proximal"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the rooms that need optax when they are first asked for something."""
+    for room, names in _LATER.items():
+        if name == room or name in names:
+            module = importlib.import_module(f"jaxreg.{room}")
+            globals().update({one: getattr(module, one) for one in names})
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """All public names, those not imported yet included."""
+    return sorted({*globals(), *__all__})
+
+
+enable_if_asked()

@@ -23,15 +23,19 @@ def number(name: str, value: Any, *, low: float = 0.0, high: float = np.inf, wha
         TypeError: if `value` is no real number: a string, None, complex.
         ValueError: if an entry is outside.
     """
-    refusal = TypeError(f"{name} must be a real number, or an array of them, got {value!r}")
+
+    def refusal() -> TypeError:
+        # Made only when needed: to write out a long array takes longer than to check it.
+        return TypeError(f"{name} must be a real number, or an array of them, got {value!r}")
+
     if value is None or isinstance(value, str) or np.iscomplexobj(value):
-        raise refusal
+        raise refusal()
     if not _is_concrete(value):
         return
     try:
         array = np.asarray(jax.device_get(value), dtype=np.float64)
     except (TypeError, ValueError):
-        raise refusal from None
+        raise refusal() from None
     bad = ~(np.isfinite(array) & (array >= low) & (array <= high))
     if bad.any():
         above = f" and at least {low:g}" if np.isfinite(low) else ""

@@ -12,8 +12,7 @@ import numpy as np
 from jaxreg._result import describe_failures
 from jaxreg.linear import Fits, Problem, fit, make_views
 from jaxreg.linear.arguments import LinearData, linear_data, mixes, tolerance, vector
-from jaxreg.linear.columns import Data, bucket
-from jaxreg.linear.design import Design
+from jaxreg.linear.design import is_sparse
 from jaxreg.linear.freedom import degrees_of_freedom
 from jaxreg.linear.grid import make_grid
 from jaxreg.losses import Loss, Squared
@@ -80,7 +79,7 @@ class Path:
         """Predict for new rows.
 
         Args:
-            X: (n, p).
+            X: (n, p), dense or scipy.sparse.
             lam: a strength; None for all of them.
             kind: "mean" for the expected target (a probability for the logistic loss), "link" for the
                 linear predictor.
@@ -92,13 +91,13 @@ class Path:
         Raises:
             ValueError: if shapes disagree, `lam` is outside the grid, or `kind` is unknown.
         """
-        X = np.asarray(X, dtype=np.float64)
+        X = X if is_sparse(X) else np.asarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != self.coef.shape[1]:
             raise ValueError(f"X must have shape (rows, {self.coef.shape[1]}), got {X.shape}")
         coef, intercept = (self.coef, self.intercept) if lam is None else self.coef_at(lam)
         link = X @ np.asarray(coef).T + intercept
         if offset is not None:
-            link = link + vector("offset", offset, len(X)).reshape(-1, *[1] * (link.ndim - 1))
+            link = link + vector("offset", offset, X.shape[0]).reshape(-1, *[1] * (link.ndim - 1))
         return _as_kind(self.loss, link, kind)
 
     def plot(self, **options: Any) -> PathDisplay:
@@ -141,7 +140,8 @@ def fit_path(
     returned. All arithmetic is float64, whatever JAX's global setting, and every solution is certified.
 
     Args:
-        X: features, (n, p): numpy or JAX array, or data frame of numbers.
+        X: features, (n, p): numpy or JAX array, data frame of numbers, or scipy.sparse array or matrix, which is
+            centered and scaled without being filled.
         y: target, (n,); 0 or 1 for `Logistic`.
         loss: `Squared()` unless given.
         penalty: `L1()` unless given; also `L2` or `ElasticNet`, with penalty factors as its `weight`. Its own
@@ -201,7 +201,7 @@ def make_paths(problem: Problem, fits: Fits, penalty: Elastic, mix: np.ndarray, 
     """One `Path` per l1 ratio, of the first training set."""
     slopes, intercepts = original_scale(problem, fits)
     p, null_deviance = problem.design.shape[1], float(problem.null.deviance[0])
-    deviance = _deviances(problem, fits.working, slopes[:, 0], intercepts[:, 0])
+    deviance = fits.deviance[:, 0]
     paths = []
     for r in range(len(mix)):
         coef = np.zeros((len(fits.slopes), p))
@@ -226,25 +226,6 @@ def make_paths(problem: Problem, fits: Fits, penalty: Elastic, mix: np.ndarray, 
             )
         )
     return paths
-
-
-def _deviances(problem: Problem, working: np.ndarray, slopes: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
-    """Weighted mean deviance (L, R) of the first training set's fits, on the scale of X as it was given."""
-    width = bucket(working.size, problem.design.shape[1])
-    index, coef = np.zeros(width, dtype=np.int64), np.zeros((*slopes.shape[:2], width))
-    index[: working.size], coef[..., : working.size] = working, slopes
-    flat = _mean_deviance(
-        problem.design, problem.loss, problem.data, index, coef.reshape(-1, width), intercepts.reshape(-1, 1)
-    )
-    return np.asarray(flat).reshape(intercepts.shape)
-
-
-@jax.jit
-def _mean_deviance(
-    design: Design, loss: Loss, data: Data, index: jax.Array, coef: jax.Array, intercept: jax.Array
-) -> jax.Array:
-    eta = design.apply(index, coef) + intercept + data.offset
-    return loss.deviance(eta, data.target) @ data.weights[0]
 
 
 def _with_mix(penalty: Elastic, mix: float) -> Elastic:

@@ -1,4 +1,4 @@
-"""Every loss and penalty there is. A new member is tested by being listed here: one line each.
+"""Every loss, penalty and kind of design there is. A new member is tested by being listed here: one line each.
 
 Numbers are Python's or NumPy's, so that a member can be used in any precision.
 """
@@ -11,8 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse
 
 from jaxreg import L1, L2, Blocks, ElasticNet, Logistic, Loss, Masked, Penalty, Squared
+from jaxreg.linear import Dense, Design, Sparse
 
 # --- losses -----------------------------------------------------------------------------------------------
 
@@ -115,4 +117,33 @@ PENALTIES = [
     PenaltyCase("l1-tree", L1(weight=FACTORS), TREE),
     PenaltyCase("masked", Masked(ElasticNet(l1_ratio=0.5), include=("*/kernel",)), TREE, dual=False),
     PenaltyCase("blocks", Blocks({"enc/kernel": ElasticNet(2.0), "head/*": L1(0.5)}), TREE, dual=False),
+]
+
+# --- designs ----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class DesignCase:
+    """A way to give a matrix, the kind of design that it becomes, and the precision in which that is stored."""
+
+    name: str
+    give: Callable[[np.ndarray], Any]
+    kind: type[Design]
+    stored: type[np.floating] = np.float64
+
+
+def crooked(array: np.ndarray) -> scipy.sparse.coo_array:
+    """Every entry twice, as halves, and all zeros stored."""
+    row, column = (index.ravel() for index in np.indices(array.shape))
+    half = array.ravel() / 2
+    return scipy.sparse.coo_array((np.r_[half, half], (np.r_[row, row], np.r_[column, column])), shape=array.shape)
+
+
+DESIGNS = [
+    DesignCase("dense", np.asarray, Dense),
+    DesignCase("dense-float32", lambda X: X.astype(np.float32), Dense, np.float32),
+    DesignCase("csc", scipy.sparse.csc_array, Sparse),
+    DesignCase("csr", scipy.sparse.csr_matrix, Sparse),
+    DesignCase("csr-float32", lambda X: scipy.sparse.csr_array(X.astype(np.float32)), Sparse, np.float32),
+    DesignCase("coo-crooked", crooked, Sparse),
 ]

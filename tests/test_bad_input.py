@@ -5,7 +5,6 @@ import re
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.sparse
 
 import jaxreg as jr
 from jaxreg.datasets import load_diabetes
@@ -97,12 +96,6 @@ def test_cross_validate_refuses(name):
     options = {"lams": 5, **options}
     with pytest.raises(error, match=re.escape(message)):
         jr.cross_validate(X, options.pop("y", Y), **options)
-
-
-def test_sparse_matrices_are_refused_with_the_way_out():
-    sparse = scipy.sparse.csr_matrix(X)
-    with pytest.raises(TypeError, match=re.escape("give X.toarray()")):
-        jr.fit_path(sparse, Y)
 
 
 def test_a_constant_column_has_coefficient_zero():

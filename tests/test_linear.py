@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score, zero_one_loss
 
 import jaxreg as jr
-from jaxreg.linear import definite, inner
+from jaxreg.linear import definite
 from jaxreg.selection import make_folds
 from tests.problems import breast_cancer, diabetes, gaussian, uneven_weights
 
@@ -157,16 +157,16 @@ def test_near_saturation_is_still_certified(loss, correlation):
     path = jr.fit_path(x, y if isinstance(loss, jr.Squared) else y > 0, loss=loss, lam_min_ratio=1e-4)
     assert (path.gap <= 1e-6).all()
     assert path.nonzero.max() <= 50
-    # Warm starts make all but a few λ a matter of one to four linear systems (per Newton step).
-    assert path.stats["steps"].mean() < 5
+    # Warm starts make all but a few λ a matter of one to four linear systems, and of a few Newton steps.
+    assert path.stats["steps"].mean() < (4 if isinstance(loss, jr.Squared) else 8)
 
 
 def test_a_working_set_that_must_grow_compiles_little_and_finds_what_a_single_fit_finds(compiled):
     x, y = WIDE
     path = jr.fit_path(x, y, lams=40, tol=1e-9)
-    chunks = [name for name in compiled if "squared_chunk" in str(name)]
+    chunks = [name for name in compiled if "_squared" in str(name)]
     assert 2 <= len(chunks) <= 4
-    assert len(compiled) <= 25
+    assert len(compiled) <= 40
     single = jr.fit_path(x, y, lams=path.lams[-1:], tol=1e-9)
     np.testing.assert_allclose(path.coef[-1], single.coef[0], atol=1e-6)
 
@@ -308,20 +308,3 @@ def test_definite_systems(size, dtype):
     x = jax.vmap(definite.solve)(matrix, right)
     residual = jnp.einsum("bij,bj->bi", matrix, x, precision="highest") - right
     assert jnp.abs(residual).max() < 1e4 * jnp.finfo(dtype).eps
-
-
-def test_the_inner_solver_on_hard_quadratics(x64):
-    """Random signs of start, singular Grams, more columns than rank, and a tight limit on what may be active."""
-    rng = np.random.default_rng(0)
-    solve = jax.jit(jax.vmap(lambda *a: inner.solve_quadratic(*a, capacity=30)))
-    factor = rng.standard_normal((40, 12, 30)) + 3 * rng.standard_normal((40, 12, 1))
-    gram = np.einsum("bni,bnj->bij", factor, factor) / 12
-    linear = np.einsum("bni,bn->bi", factor, rng.standard_normal((40, 12))) / 12
-    kink = np.abs(linear).max(axis=1, keepdims=True) * rng.choice([1e-3, 1e-2, 0.3], (40, 1)) * np.ones((40, 30))
-    start = rng.standard_normal((40, 30)) * rng.choice([0.0, 1.0, 100.0], (40, 1))
-    found = solve(gram, linear, kink, np.zeros((40, 30)), np.ones((40, 30), bool), start, np.full(40, 1e-10))
-    b = np.asarray(found.b)
-    gradient = np.einsum("bij,bj->bi", gram, b) - linear
-    residual = np.where(b == 0, np.maximum(np.abs(gradient) - kink, 0), np.abs(gradient + kink * np.sign(b)))
-    assert residual.max() < 1e-9
-    assert np.asarray(found.steps).max() < 200

@@ -1,13 +1,10 @@
 """The command line: `jaxreg sweep`, `jaxreg compare` and `jaxreg predict`. It needs the extra `cli`."""
 
-import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
-from pathlib import Path
 
-import jax
-
+from jaxreg._cache import enable_compilation_cache
 from jaxreg.io import InputError
 
 __all__ = ["main"]
@@ -22,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: words after the program's name; those of the process unless given.
     """
     if argv is None:
-        remember_compilations()
+        enable_compilation_cache()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -39,15 +36,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise
         code = _fail(f'the command line needs {missing}: pip install "jaxreg[cli]"')
     raise SystemExit(code)
-
-
-def remember_compilations() -> None:
-    """Keep compiled programs on disk, in the user's cache unless the environment says where."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(home / "jaxreg"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def _fail(message: str) -> int:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxreg import _check
-from jaxreg.linear.design import Dense, as_design
+from jaxreg.linear.design import Design, as_design
 from jaxreg.losses import Loss
 from jaxreg.penalties import Elastic, ElasticNet, Penalty
 
@@ -16,7 +16,7 @@ from jaxreg.penalties import Elastic, ElasticNet, Penalty
 class LinearData:
     """Checked data of a linear model. Weights, offset and factors are float64 and full length."""
 
-    design: Dense
+    design: Design
     target: np.ndarray
     sample_weight: np.ndarray
     offset: np.ndarray

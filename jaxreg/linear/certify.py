@@ -8,129 +8,287 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxreg._programs import program
 from jaxreg.linear import definite
 from jaxreg.linear.columns import Columns, Data
-from jaxreg.linear.design import Design, Views
+from jaxreg.linear.design import Design, Views, over_rows
 from jaxreg.linear.null import Null, correlate_views
-from jaxreg.losses import Loss
+from jaxreg.linear.pivot import dot
+from jaxreg.linear.problem import Problem
+from jaxreg.losses import Loss, Squared
 from jaxreg.objective import dual_value
 from jaxreg.penalties import ElasticNet
 
+BLOCK = 2**22
+"""Entries of the largest temporary array: 32 MiB in float64."""
+ROWS_BLOCK = 2**18
+"""Entries of residuals worked on at a time, so that they stay in the cache."""
+
 
 class Certificate(NamedTuple):
-    """Relative to the null model: duality gap and largest optimality residual, (B,); and the gradient (B, p)."""
+    """Of L strengths in M lanes, relative to the null model: duality gap and largest optimality residual (L, M).
 
-    gap: jax.Array
-    kkt: jax.Array
-    gradient: jax.Array
+    Beside it the weighted mean deviance (L, M), since the predictors are at hand. For screening, per lane and
+    column (M, p): the largest |gradient| − kink over the strengths, and the gradients at the last of them and at
+    the one before it.
+    """
+
+    gap: np.ndarray
+    kkt: np.ndarray
+    deviance: np.ndarray
+    excess: np.ndarray
+    last: np.ndarray
+    before: np.ndarray
 
 
-@jax.jit
-def certify(
+def certify(problem: Problem, l1: np.ndarray, l2: np.ndarray, columns: Columns, b: np.ndarray) -> Certificate:
+    """Certify solutions b (L, F, R, 1 + w) for strengths (R, L) in every training set.
+
+    Coefficients of columns that are not among `columns` are zero. Works through blocks of λ, which bounds
+    the memory.
+    """
+    (n, p), (length, many, ratios, _) = problem.design.shape, b.shape
+    by_rows = isinstance(problem.loss, Squared) and columns.index.size == p
+    rounds = -(-length * many * ratios * (p if by_rows else max(n, p)) // BLOCK)
+    block = max(1, -(-length // rounds))
+    # Where each column of X stands in b; 0, the intercept's place, if nowhere.
+    place = np.zeros(p, dtype=np.int64)
+    used = np.flatnonzero(np.asarray(columns.free)[:, 1:].max(axis=0))
+    place[np.asarray(columns.index)[used]] = 1 + used
+    parts = []
+    for first in range(0, length, block):
+        which = np.minimum(np.arange(first, first + block), length - 1)
+        strengths = l1[:, which], l2[:, which], problem.factor
+        if by_rows:
+            found = _certify_by_rows(problem.data, problem.null, columns, place, *strengths, b[which])
+        else:
+            views, null = problem.views, problem.null
+            found = _certify(
+                problem.design, views, problem.loss, problem.data, null, columns, place, *strengths, b[which]
+            )
+        parts.append([np.asarray(part) for part in found])
+    gap, kkt, deviance = (np.concatenate([part[k] for part in parts])[:length].reshape(length, -1) for k in range(3))
+    excess = parts[0][3] if len(parts) == 1 else np.max([part[3] for part in parts], axis=0)
+    before = parts[-1][5] if block > 1 or len(parts) == 1 else parts[-2][4]
+    return Certificate(gap, kkt, deviance, excess, parts[-1][4], before)
+
+
+@program()
+def _certify(
     design: Design,
     views: Views,
     loss: Loss,
     data: Data,
     null: Null,
     columns: Columns,
-    f: jax.Array,
+    place: jax.Array,
     l1: jax.Array,
     l2: jax.Array,
     factor: jax.Array,
     b: jax.Array,
-) -> Certificate:
-    """Certify B problems at once, each in its training set f (B,), with strengths l1 and l2 (B,).
+) -> tuple[jax.Array, ...]:
+    many, count = b.shape[1], b.shape[0] * b.shape[2]
+    b, f = _by_set(b)
+    one, two = l1.T.reshape(-1), l2.T.reshape(-1)
+    eta = (columns.predict(f, b) + data.offset).reshape(many, count, -1)
+    dual, astray = _orthogonal(loss, data, null.basis, eta)
+    gradient = correlate_views(design, views, f, dual.reshape(many * count, -1)).reshape(many, count, -1)
+    full = jnp.where(place > 0, b[:, place], 0).reshape(gradient.shape)
 
-    Args:
-        design: all columns.
-        views: the training sets.
-        loss: with derivative and conjugate.
-        data: target, offset, weights.
-        null: the training sets' null models.
-        columns: the working set; coefficients of all other columns are zero.
-        f: training set of each problem.
-        l1: strengths of the absolute value.
-        l2: strengths of the square.
-        factor: penalty factors, (p,).
-        b: intercept and standardized coefficients of the working set, (B, 1 + w).
+    def of_set(null: Null, weights: jax.Array, eta: jax.Array, dual: jax.Array, g: jax.Array, x: jax.Array) -> tuple:
+        """Primal and dual values and residuals (count,) in one training set."""
+        u, v = _into_domain(loss, data, null, weights, factor, dual, g)
+        fit = jnp.sum(weights * loss.value(eta, data.target), axis=1)
+        gap, residual = jax.vmap(lambda *a: _judge(loss, data, weights, factor, *a))(one, two, fit, u, v, g, x)
+        return gap, residual, jnp.sum(weights * loss.deviance(eta, data.target), axis=1)
+
+    gap, residual, deviance = jax.vmap(of_set)(null, data.weights, eta, dual, gradient, full)
+    return _summary(null, l1, l2, factor, gap, jnp.maximum(residual, astray), deviance, gradient)
+
+
+@program()
+def _certify_by_rows(
+    data: Data,
+    null: Null,
+    columns: Columns,
+    place: jax.Array,
+    l1: jax.Array,
+    l2: jax.Array,
+    factor: jax.Array,
+    b: jax.Array,
+) -> tuple[jax.Array, ...]:
+    """The same for squared error with all columns at hand, in one pass over blocks of rows.
+
+    At the dual point s·u, u the residual made orthogonal to unpenalized directions, primal − dual is a sum of two
+    Fenchel-Young gaps: ½‖r − s u‖² of the loss (r the residual itself), and g(b) + g*(−s v) + s vᵀb of the penalty,
+    v = X̃ᵀWu. All that it needs of the rows are v, ‖r‖² and inner products: nothing of size rows × problems is
+    ever whole in memory.
     """
-    eta = columns.predict(f, b) + data.offset
-    weights = data.weights[f]
-    dual, astray = _orthogonal(loss, data, null.basis[f], weights, eta)
-    gradient = correlate_views(design, views, f, dual)
-    dual, correlation = _into_domain(loss, data, null, f, factor, dual, gradient)
+    many, count, m = b.shape[1], b.shape[0] * b.shape[2], null.basis.shape[2]
+    b, f = _by_set(b)
+    x = jnp.where(place > 0, b[:, place], 0)
+    shift, scale = columns.shift, columns.scale
+    slopes = x / scale[f]
+    level = (b[:, 0] - jnp.sum(shift[f] * slopes, axis=1))[:, None]
 
-    def penalty_of(one: jax.Array, two: jax.Array) -> ElasticNet:
-        total = one + two
-        return ElasticNet(total, jnp.where(total > 0, one / jnp.where(total > 0, total, 1), 1), factor)
+    def part(first: jax.Array | int, size: int) -> tuple[jax.Array, ...]:
+        rows, target, weights, basis = (
+            jax.lax.dynamic_slice_in_dim(a, first, size, axis)
+            for a, axis in ((columns.x, 0), (data.target - data.offset, 0), (data.weights, 1), (null.basis, 1))
+        )
+        residual = dot(slopes, rows.T) + level - target
+        weighted = residual * weights[f]
+        along = jnp.einsum("fpn,fnm->fpm", weighted.reshape(many, count, -1), basis, precision="highest")
+        # X̃ᵀW times the basis: zero for the intercept alone, under whose weights columns are centered.
+        cross = dot(jnp.swapaxes(weights[:, :, None] * basis, 1, 2), rows) if m > 1 else jnp.zeros((many, 1, 1))
+        return dot(weighted, rows), jnp.sum(weighted, axis=1), jnp.sum(weighted * residual, axis=1), along, cross
 
-    def bound(one: jax.Array, two: jax.Array, u: jax.Array, v: jax.Array, weight: jax.Array) -> jax.Array:
-        penalty = penalty_of(one, two)
-        scales = jnp.stack([jnp.ones(()), penalty.shrink(-v)])
-        values = [dual_value(loss, penalty, s * u, s * v, data.target, weight, data.offset) for s in scales]
-        return jnp.max(jnp.nan_to_num(jnp.stack(values), nan=-jnp.inf))
+    n = data.target.size
+    size = min(n, max(64, ROWS_BLOCK // f.size))
+    raw, total, square, along, cross = over_rows(n, size, part)
+    gradient = ((raw - total[:, None] * shift[f]) / scale[f]).reshape(many, count, -1)
+    if m > 1:
+        sums = jnp.einsum("fn,fnm->fm", data.weights, null.basis, precision="highest")
+        cross = (cross - sums[:, :, None] * shift[:, None, :]) / scale[:, None, :]
+        gradient = gradient - jnp.einsum("fpm,fmj->fpj", along, cross, precision="highest")
+    gradient = jnp.where(columns.free[:, None, 1:], gradient, 0)
+    square, x = square.reshape(many, count), x.reshape(gradient.shape)
+    orthogonal = square - jnp.sum(jnp.square(along), axis=2)
 
-    def judge(one: jax.Array, two: jax.Array, x: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-        penalty = penalty_of(one, two)
-        return penalty.value(x), jnp.max(jnp.abs(penalty.residual(x, g)))
+    def judge(one: jax.Array, two: jax.Array, r: jax.Array, q: jax.Array, g: jax.Array, x: jax.Array) -> tuple:
+        penalty = _penalty(one, two, factor)
+        v = jnp.where(factor > 0, g, 0)
 
-    full = jnp.zeros(gradient.shape).at[:, columns.index].add(b[:, 1:])
-    price, residual = jax.vmap(judge)(l1, l2, full, gradient)
-    primal = jnp.sum(weights * loss.value(eta, data.target), axis=1) + price
-    gap = jnp.maximum(primal - jax.vmap(bound)(l1, l2, dual, correlation, weights), 0) / null.primal[f]
-    size = jnp.max(jnp.abs(null.gradient), axis=1)[f]
-    kkt = jnp.maximum(residual, astray) / jnp.where(size > 0, size, 1)
+        def gap(s: jax.Array) -> jax.Array:
+            loss_part = 0.5 * (r - 2 * s * q + jnp.square(s) * q)
+            return loss_part + penalty.value(x) + penalty.conjugate(-s * v) + s * jnp.sum(v * x)
+
+        gaps = jnp.stack([gap(jnp.ones(())), gap(penalty.shrink(-v))])
+        best = jnp.min(jnp.nan_to_num(gaps, nan=jnp.inf))
+        return jnp.maximum(best, 0), jnp.max(jnp.abs(penalty.residual(x, g)))
+
+    one, two = l1.T.reshape(-1), l2.T.reshape(-1)
+    gap, residual = jax.vmap(jax.vmap(judge), in_axes=(None, None, 0, 0, 0, 0))(
+        one, two, square, orthogonal, gradient, x
+    )
+    astray = jnp.max(jnp.abs(along), axis=2)
+    return _summary(null, l1, l2, factor, gap, jnp.maximum(residual, astray), square, gradient)
+
+
+def _by_set(b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Coefficients (L, F, R, d) as (F · L · R, d), and the training set of each."""
+    length, many, ratios, d = b.shape
+    return b.transpose(1, 0, 2, 3).reshape(-1, d), jnp.repeat(jnp.arange(many), length * ratios)
+
+
+def _penalty(one: jax.Array, two: jax.Array, factor: jax.Array) -> ElasticNet:
+    total = one + two
+    return ElasticNet(total, jnp.where(total > 0, one / jnp.where(total > 0, total, 1), 1), factor)
+
+
+def _summary(
+    null: Null,
+    l1: jax.Array,
+    l2: jax.Array,
+    factor: jax.Array,
+    gap: jax.Array,
+    residual: jax.Array,
+    deviance: jax.Array,
+    gradient: jax.Array,
+) -> tuple[jax.Array, ...]:
+    """The fields of a `Certificate`, from values (F, L · R) and gradients (F, L · R, p)."""
+    many, (ratios, length), p = gap.shape[0], l1.shape, gradient.shape[-1]
+    size = jnp.max(jnp.abs(null.gradient), axis=1)
+    kkt = residual / jnp.where(size > 0, size, 1)[:, None]
     # Without a penalty no scaling makes a dual point feasible: the residual alone judges.
-    return Certificate(jnp.where(l1 + l2 > 0, gap, jnp.nan), kkt, gradient)
+    gap = jnp.where((l1 + l2).T.reshape(-1) > 0, gap / null.primal[:, None], jnp.nan)
+    gradient = gradient.reshape(many, length, ratios, p)
+    excess = jnp.max(jnp.abs(gradient) - l1.T[:, :, None] * factor, axis=1)
+    each = (part.reshape(many, length, ratios).transpose(1, 0, 2) for part in (gap, kkt, deviance))
+    last, before = (gradient[:, k].reshape(-1, p) for k in (length - 1, max(length - 2, 0)))
+    return *each, excess.reshape(-1, p), last, before
 
 
-def _orthogonal(
-    loss: Loss, data: Data, basis: jax.Array, weights: jax.Array, eta: jax.Array
+def _judge(
+    loss: Loss,
+    data: Data,
+    weights: jax.Array,
+    factor: jax.Array,
+    one: jax.Array,
+    two: jax.Array,
+    fit: jax.Array,
+    u: jax.Array,
+    v: jax.Array,
+    g: jax.Array,
+    x: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Derivatives made orthogonal to every unpenalized direction, as a dual point must be; and how far they were.
+    """Gap and largest residual of one solution x (p,), with dual point u (n,), its correlations v and gradient g."""
+    penalty = _penalty(one, two, factor)
 
-    They move as one Newton step along those directions would move them: in proportion to the second derivative,
-    so that a saturated sample, which is at the brink of the conjugate's domain, hardly moves.
+    def bound(s: jax.Array) -> jax.Array:
+        value = dual_value(loss, penalty, s * u, s * v, data.target, weights, data.offset)
+        return jnp.nan_to_num(value, nan=-jnp.inf)
+
+    best = jnp.maximum(bound(jnp.ones(())), bound(penalty.shrink(-v)))
+    gap = jnp.maximum(fit + penalty.value(x) - best, 0)
+    return gap, jnp.max(jnp.abs(penalty.residual(x, g)))
+
+
+def _orthogonal(loss: Loss, data: Data, basis: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Derivatives (F, P, n) made orthogonal to every unpenalized direction, as a dual point must be.
+
+    They move as one Newton step along those directions (`basis`, (F, n, m)) would move them: in proportion to the
+    second derivative, so that a saturated sample, which is at the brink of the conjugate's domain, hardly moves.
+    Also returns how far they were from it, (F, P).
     """
+    many, n, m = basis.shape
     derivative, curvature = loss.derivative(eta, data.target), loss.second_derivative(eta, data.target)
-    astray = jnp.einsum("bnm,bn->bm", basis, weights * derivative, precision="highest")
-    hessian = jnp.einsum("bnm,bn,bnk->bmk", basis, weights * curvature, basis, precision="highest")
-    absent = jnp.diagonal(hessian, axis1=1, axis2=2) == 0
-    step = jax.vmap(definite.solve)(hessian + absent[:, :, None] * jnp.eye(basis.shape[2]), astray)
-    moved = curvature * jnp.einsum("bnm,bm->bn", basis, step, precision="highest")
-    return derivative - moved, jnp.max(jnp.abs(astray), axis=1)
+    weighted = data.weights[:, :, None] * basis
+    astray = jnp.einsum("fpn,fnm->fpm", derivative, weighted, precision="highest")
+    if isinstance(loss, Squared):
+        # The curvature is 1, and the basis orthonormal under the weights.
+        moved = jnp.einsum("fpm,fnm->fpn", astray, basis, precision="highest")
+        return derivative - moved, jnp.max(jnp.abs(astray), axis=2)
+    pairs = (weighted[:, :, :, None] * basis[:, :, None, :]).reshape(many, n, m * m)
+    hessian = jnp.einsum("fpn,fnm->fpm", curvature, pairs, precision="highest").reshape(*eta.shape[:2], m, m)
+    absent = jnp.diagonal(hessian, axis1=2, axis2=3) == 0
+    step = jax.vmap(jax.vmap(definite.solve))(hessian + absent[..., None] * jnp.eye(m), astray)
+    moved = curvature * jnp.einsum("fpm,fnm->fpn", step, basis, precision="highest")
+    return derivative - moved, jnp.max(jnp.abs(astray), axis=2)
 
 
 def _into_domain(
     loss: Loss,
     data: Data,
     null: Null,
-    f: jax.Array,
+    weights: jax.Array,
     factor: jax.Array,
     dual: jax.Array,
     correlation: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Blend dual points that left the domain of the loss's conjugate with the null model's, which is inside it.
+    """Blend dual points (P, n) that left the domain of the loss's conjugate with the null model's, which is inside.
 
     Rounding, or the step that made a point orthogonal to unpenalized columns, pushes it out by a hair. The
     smallest share of the null point (0, 1e-16, 1e-15, …) that brings it back is taken: any blend is
     feasible for the penalty's side if both ends are, and is a valid dual point in any case.
     """
-    trained = data.weights[f] > 0
-    dual, null_dual = jnp.where(trained, dual, 0), jnp.where(trained, null.derivative[f], 0)
-    correlation, null_correlation = (
-        jnp.where(factor > 0, correlation, 0),
-        jnp.where(factor > 0, null.gradient[f], 0),
-    )
+    dual, null_dual = jnp.where(weights > 0, dual, 0), jnp.where(weights > 0, null.derivative, 0)
+    correlation, null_correlation = (jnp.where(factor > 0, c, 0) for c in (correlation, null.gradient))
+
+    def blend(point: jax.Array, inside: jax.Array, share: jax.Array) -> jax.Array:
+        return point + share[:, None] * (inside - point)
 
     def outside(share: jax.Array) -> jax.Array:
-        u = dual + share[:, None] * (null_dual - dual)
-        return ~jnp.all(jnp.isfinite(loss.conjugate(u, data.target)), axis=1)
+        value = loss.conjugate(blend(dual, null_dual, share), data.target)
+        return ~jnp.all(jnp.isfinite(value), axis=1)
 
     def larger(share: jax.Array) -> jax.Array:
         return jnp.where(outside(share), jnp.maximum(10 * share, 1e-16), share)
 
-    share = jax.lax.while_loop(lambda s: jnp.any(outside(s) & (s < 1)), larger, jnp.zeros(f.shape))
-    share = jnp.minimum(share, 1)[:, None]
-    return dual + share * (null_dual - dual), correlation + share * (null_correlation - correlation)
+    if isinstance(loss, Squared):
+        return dual, correlation  # its conjugate is finite everywhere
+    share = jax.lax.while_loop(lambda s: jnp.any(outside(s) & (s < 1)), larger, jnp.zeros(dual.shape[0]))
+    share = jnp.minimum(share, 1)
+    return blend(dual, null_dual, share), blend(correlation, null_correlation, share)

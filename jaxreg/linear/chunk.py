@@ -1,23 +1,24 @@
-"""A chunk of the path for all training sets and l1 ratios at once: λ after λ, each warm-started by the last.
+"""One lane's chunk of the path: λ after λ for one training set and l1 ratio, each warm-started by the last.
 
-Problems are indexed by training set f and ratio r; arrays over problems are (F, R, …). Squared error needs one
-Gram per training set for all λ. Any other loss is solved by proximal Newton steps: a weighted Gram, the inner
-solver on the quadratic model, and a line search on the true objective.
+Squared error needs one Gram for all λ. Any other loss is solved by proximal Newton steps: a weighted Gram,
+the inner solver on the quadratic model, and a line search on the true objective. Lanes are batched by `lanes`.
 """
 
-import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxreg.linear import inner
-from jaxreg.linear.columns import Columns, Data
+from jaxreg.linear.inner import Quadratic, minimize, violation
+from jaxreg.linear.pivot import Inverse, dot
 from jaxreg.losses import Loss
+
+SLOW = 0.2
+"""A proximal Newton step that leaves more of the violation than this asks for a new Hessian."""
 
 
 class Chunk(NamedTuple):
-    """Coefficients (L, F, R, d), and per problem the violation left and the inner steps taken (L, F, R)."""
+    """Coefficients (L, d), and per λ the violation left and the inner steps taken (L,)."""
 
     b: jax.Array
     violation: jax.Array
@@ -25,125 +26,152 @@ class Chunk(NamedTuple):
 
 
 class Strengths(NamedTuple):
-    """Kink (absolute value) and ridge strengths (R, L), and penalty factors of the working set (w,)."""
+    """Strengths of absolute value and square (L,), penalty factors (d,) of every entry: 0 for an intercept."""
 
-    l1: jax.Array
-    l2: jax.Array
-    factor: jax.Array
-
-    def entries(self, strength: jax.Array) -> jax.Array:
-        """Strength of every entry (…, d); the intercept is never penalized."""
-        scaled = strength[..., None] * self.factor
-        return jnp.concatenate([jnp.zeros((*strength.shape, 1)), scaled], axis=-1)
+    l1: Any
+    l2: Any
+    factor: Any
 
 
-@functools.partial(jax.jit, static_argnames=("capacity",))
 def squared_chunk(
-    columns: Columns, data: Data, strengths: Strengths, start: jax.Array, tol: jax.Array, capacity: int
-) -> Chunk:
-    """Solve a chunk for squared error. `start` is (F, R, d), `tol` (F,)."""
-    sets = jnp.arange(data.weights.shape[0])
-    gram = columns.gram(sets, data.weights)
-    target = data.target - data.offset
-    mean = data.weights @ target
-    linear = columns.correlate(sets, data.weights * (target - mean[:, None]))
-    # Around the mean, so that a large level of y does not cancel; without an intercept the level stays in.
-    linear = linear + mean[:, None] * gram[:, 0, :]
+    gram: jax.Array,
+    linear: jax.Array,
+    free: jax.Array,
+    strengths: Strengths,
+    start: jax.Array,
+    inverse: Inverse,
+    tol: jax.Array,
+) -> tuple[Chunk, Inverse]:
+    """Solve min ½bᵀGb − linearᵀb + Σ factor (l1|b| + ½ l2 b²) over the free entries, λ after λ.
 
-    solve = functools.partial(inner.solve_quadratic, capacity=capacity)
-    over_ratios = jax.vmap(solve, in_axes=(None, None, 0, 0, None, 0, None))
-    over_sets = jax.vmap(over_ratios, in_axes=(0, 0, None, None, 0, 0, 0))
+    The intercept takes no part: columns are centered under the training set's weights.
+    """
 
-    def step(b: jax.Array, strength: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Chunk]:
-        kink, ridge = (strengths.entries(s) for s in strength)
-        found = over_sets(gram, linear, kink, ridge, columns.free, b, tol)
-        return found.b, Chunk(found.b, found.violation, found.steps)
+    def step(
+        carry: tuple[jax.Array, Inverse], strength: tuple[jax.Array, jax.Array]
+    ) -> tuple[tuple[jax.Array, Inverse], Chunk]:
+        b, inverse = carry
+        kink, ridge = (s * strengths.factor for s in strength)
+        found, inverse = minimize(Quadratic(gram, linear, kink, ridge, free), b, inverse, tol)
+        return (found.b, inverse), Chunk(*found)
 
-    return jax.lax.scan(step, start, (strengths.l1.T, strengths.l2.T))[1]
+    (_, inverse), found = jax.lax.scan(step, (start, inverse), (strengths.l1, strengths.l2))
+    return found, inverse
+
+
+class Samples(NamedTuple):
+    """What one training set sees: columns x (n, w) with shift and scale (w,), target, offset and weights (n,)."""
+
+    x: jax.Array
+    shift: jax.Array
+    scale: jax.Array
+    target: jax.Array
+    offset: jax.Array
+    weights: jax.Array
+
+    def predict(self, b: jax.Array) -> jax.Array:
+        """Linear predictor (n,) of intercept and standardized coefficients (1 + w,)."""
+        slopes = b[1:] / self.scale
+        return dot(self.x, slopes) + (b[0] - jnp.sum(self.shift * slopes))
+
+    def correlate(self, rows: jax.Array) -> jax.Array:
+        """Inner products (1 + w,) of rows (n,) with ones and the standardized columns."""
+        total = jnp.sum(rows)
+        return jnp.concatenate([total[None], (dot(rows, self.x) - total * self.shift) / self.scale])
+
+    def gram(self, weights: jax.Array) -> jax.Array:
+        """Weighted Gram (1 + w, 1 + w) of ones and standardized columns, without copies standardized."""
+        total, sums = jnp.sum(weights), dot(weights, self.x)
+        cross = sums[:, None] * self.shift
+        raw = dot(self.x.T, self.x * weights[:, None]) - cross - cross.T
+        slopes = (raw + total * self.shift[:, None] * self.shift) / (self.scale[:, None] * self.scale)
+        edge = (sums - total * self.shift) / self.scale
+        return jnp.block([[total[None, None], edge[None, :]], [edge[:, None], slopes]])
 
 
 class _Newton(NamedTuple):
     b: jax.Array
+    eta: jax.Array
+    g: jax.Array
+    gram: jax.Array
+    inverse: Inverse
     violation: jax.Array
+    slow: jax.Array
     steps: jax.Array
     rounds: jax.Array
     stalled: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("capacity", "max_rounds"))
 def newton_chunk(
     loss: Loss,
-    columns: Columns,
-    data: Data,
+    samples: Samples,
+    free: jax.Array,
     strengths: Strengths,
     start: jax.Array,
     tol: jax.Array,
-    capacity: int,
-    max_rounds: int = 50,
+    max_rounds: int = 100,
 ) -> Chunk:
-    """Solve a chunk for any smooth convex loss by proximal Newton. Arguments as for `squared_chunk`.
+    """Solve a chunk for any smooth convex loss by proximal Newton steps; entry 0 is the intercept.
+
+    The Hessian is that of an earlier iterate for as long as steps with it take the violation down by a factor
+    `SLOW`: a step costs two products with x, a new Hessian one with all its columns.
 
     Source: Lee, Sun & Saunders (2014), "Proximal Newton-type methods for minimizing composite functions",
     SIAM J. Optimization 24.
     """
-    many_sets, many_ratios, d = start.shape
-    f = jnp.repeat(jnp.arange(many_sets), many_ratios)
-    weights, free, tol = data.weights[f], columns.free[f], tol[f]
-    solve = jax.vmap(functools.partial(inner.solve_quadratic, capacity=capacity))
-    violations = jax.vmap(inner.violation)
+    weights, target = samples.weights, samples.target
 
-    def step(b: jax.Array, strength: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Chunk]:
-        kink, ridge = (jnp.tile(strengths.entries(s), (many_sets, 1)) for s in strength)
+    def step(carry: _Newton, strength: tuple[jax.Array, jax.Array]) -> tuple[_Newton, Chunk]:
+        kink, ridge = (s * strengths.factor for s in strength)
 
         def value(b: jax.Array, eta: jax.Array) -> jax.Array:
-            fit = jnp.sum(weights * loss.value(eta, data.target), axis=1)
-            return fit + jnp.sum(kink * jnp.abs(b) + 0.5 * ridge * b**2, axis=1)
+            fit = jnp.sum(weights * loss.value(eta, target))
+            return fit + jnp.sum(kink * jnp.abs(b) + 0.5 * ridge * b**2)
 
-        def gradient(b: jax.Array, eta: jax.Array) -> jax.Array:
-            return columns.correlate(f, weights * loss.derivative(eta, data.target)) + ridge * b
+        def placed(state: _Newton, b: jax.Array) -> _Newton:
+            eta = samples.predict(b) + samples.offset
+            g = samples.correlate(weights * loss.derivative(eta, target)) + ridge * b
+            return state._replace(b=b, eta=eta, g=g, violation=violation(b, g, kink, free))
+
+        def renew(state: _Newton) -> tuple[jax.Array, Inverse]:
+            # A saturated sample has no curvature left; a floor keeps the model bounded, the line search honest.
+            curvature = weights * jnp.maximum(loss.second_derivative(state.eta, target), 1e-9)
+            return samples.gram(curvature), Inverse.empty(state.b.size)
 
         def body(state: _Newton) -> _Newton:
-            b = state.b
-            eta = columns.predict(f, b) + data.offset
-            # A saturated sample has no curvature left; a floor keeps the model bounded, the line search honest.
-            hessian = weights * jnp.maximum(loss.second_derivative(eta, data.target), 1e-9)
-            gram = columns.gram(f, hessian)
-            g = gradient(b, eta)
-            linear = jnp.einsum("bij,bj->bi", gram, b) - (g - ridge * b)
-            model = solve(gram, linear, kink, ridge, free, b, jnp.minimum(0.1 * tol, 0.01 * state.violation))
-            move = model.b - b
-            eta_move = columns.predict(f, move)
-            predicted = jnp.sum(g * move + kink * (jnp.abs(model.b) - jnp.abs(b)), axis=1)
+            b, eta, g = state.b, state.eta, state.g
+            gram, inverse = jax.lax.cond(state.slow, renew, lambda s: (s.gram, s.inverse), state)
+            model = Quadratic(gram, dot(gram, b) - (g - ridge * b), kink, ridge, free)
+            found, inverse = minimize(model, b, inverse, jnp.maximum(0.2 * tol, 0.01 * state.violation))
+            move = found.b - b
+            eta_move = samples.predict(move)
+            predicted = jnp.sum(g * move + kink * (jnp.abs(found.b) - jnp.abs(b)))
             now = value(b, eta)
 
             def enough(t: jax.Array) -> jax.Array:
-                trial = value(b + t[:, None] * move, eta + t[:, None] * eta_move)
-                slack = 1e-14 * jnp.abs(now)
-                return jnp.isfinite(trial) & (trial <= now + 1e-4 * t * predicted + slack)
+                trial = value(b + t * move, eta + t * eta_move)
+                return jnp.isfinite(trial) & (trial <= now + 1e-4 * t * predicted + 1e-14 * jnp.abs(now))
 
-            def halve(search: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-                t = jnp.where(search[1], search[0], 0.5 * search[0])
-                return t, enough(t) | (t < 1e-8)
-
-            t = jnp.ones_like(now)
-            t, _ = jax.lax.while_loop(lambda s: ~jnp.all(s[1]), halve, (t, enough(t)))
+            t = jax.lax.while_loop(lambda t: ~enough(t) & (t > 1e-8), lambda t: 0.5 * t, jnp.ones_like(now))
             # A full step ends on the model's exact zeros; b + 1·(b' − b) would not.
-            after = jnp.where((t == 1)[:, None], model.b, b + t[:, None] * move)
-            running = (state.violation > tol) & ~state.stalled
-            after = jnp.where(running[:, None], after, b)
-            eta = columns.predict(f, after) + data.offset
-            left = violations(after, gradient(after, eta), kink, free)
-            stalled = state.stalled | (running & (t < 1e-8))
-            return _Newton(after, left, state.steps + jnp.where(running, model.steps, 0), state.rounds + 1, stalled)
+            after = placed(state, jnp.where(t == 1, found.b, b + t * move))
+            return after._replace(
+                gram=gram,
+                inverse=inverse,
+                slow=(after.violation > SLOW * state.violation) | (t < 1),
+                steps=state.steps + found.steps,
+                rounds=state.rounds + 1,
+                stalled=(t < 1e-8) & state.slow,
+            )
 
-        eta = columns.predict(f, b) + data.offset
-        zero = jnp.zeros(f.shape, jnp.int64)
-        state = _Newton(b, violations(b, gradient(b, eta), kink, free), zero, jnp.asarray(0), jnp.zeros(f.shape, bool))
-        state = jax.lax.while_loop(
-            lambda s: jnp.any((s.violation > tol) & ~s.stalled) & (s.rounds < max_rounds), body, state
-        )
-        return state.b, Chunk(state.b, state.violation, state.steps)
+        zero = jnp.asarray(0)
+        first = placed(carry._replace(steps=zero, rounds=zero, stalled=jnp.asarray(False)), carry.b)
+        end = jax.lax.while_loop(lambda s: (s.violation > tol) & ~s.stalled & (s.rounds < max_rounds), body, first)
+        return end, Chunk(end.b, end.violation, end.steps)
 
-    b = jnp.where(free, start.reshape(-1, d), 0)
-    found = jax.lax.scan(step, b, (strengths.l1.T, strengths.l2.T))[1]
-    return Chunk(*(part.reshape(-1, many_sets, many_ratios, *part.shape[2:]) for part in found))
+    d, n = start.size, target.size
+    b, yes, zero = jnp.where(free, start, 0), jnp.asarray(True), jnp.asarray(0)
+    carry = _Newton(
+        b, jnp.zeros(n), jnp.zeros(d), jnp.zeros((d, d)), Inverse.empty(d), jnp.zeros(()), yes, zero, zero, ~yes
+    )
+    return jax.lax.scan(step, carry, (strengths.l1, strengths.l2))[1]

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg._programs import program
 from jaxreg.linear.design import Design, Views
 
 
@@ -85,7 +86,7 @@ def gather(design: Design, views: Views, index: np.ndarray, width: int, intercep
     return _gather(design, views, padded, np.arange(width) < index.size, intercept)
 
 
-@jax.jit
+@program()
 def _gather(design: Design, views: Views, index: jax.Array, real: jax.Array, intercept: jax.Array) -> Columns:
     center = views.mean[0][index]
     x = design.gather(index, center)

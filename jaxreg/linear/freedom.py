@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg._programs import program
 from jaxreg.linear import definite
 from jaxreg.linear.columns import Columns, bucket, gather
-from jaxreg.linear.engine import Problem
+from jaxreg.linear.problem import Problem
 
 
 def degrees_of_freedom(
@@ -55,7 +56,7 @@ def _view(columns: Columns, weight: jax.Array) -> jax.Array:
     return (x - mean) * jnp.sqrt(weight)[:, None]
 
 
-@jax.jit
+@program()
 def _by_columns(
     columns: Columns, order: jax.Array, chosen: jax.Array, ridge: jax.Array, weights: jax.Array
 ) -> jax.Array:
@@ -72,7 +73,7 @@ def _by_columns(
     return jax.lax.map(one, (order, chosen, ridge, weights))
 
 
-@jax.jit
+@program()
 def _by_samples(columns: Columns, active: jax.Array, ridge: jax.Array, weights: jax.Array) -> jax.Array:
     def one(task: tuple[jax.Array, ...]) -> jax.Array:
         real, shrinkage, weight = task

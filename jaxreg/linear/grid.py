@@ -6,8 +6,9 @@ import jax
 import numpy as np
 
 from jaxreg import _check
+from jaxreg._programs import program
 from jaxreg.linear.design import Design
-from jaxreg.linear.engine import Problem
+from jaxreg.linear.problem import Problem
 from jaxreg.penalties import ElasticNet
 
 
@@ -48,7 +49,7 @@ def make_grid(problem: Problem, mix: float, lams: Any, lam_min_ratio: float | No
     return top * ratio ** np.linspace(0, 1, int(lams))
 
 
-@jax.jit
+@program()
 def _lam_max(penalty: ElasticNet, gradient: jax.Array) -> jax.Array:
     return penalty.lam_max(gradient)
 
@@ -63,6 +64,6 @@ def _trace(problem: Problem) -> float:
     return curvature * float(np.sum(np.asarray(square[0])[penalized] / problem.factor[penalized]))
 
 
-@jax.jit
+@program()
 def _moments(design: Design, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     return design.moments(weights)

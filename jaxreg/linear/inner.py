@@ -5,7 +5,29 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreg.linear import definite
+from jaxreg.linear.pivot import Inverse, dot, exchange
+from jaxreg.linear.walk import slope, walk
+
+STALE = 1.5
+"""Ratio by which the ridge may drift from that of the inverse before it is made anew."""
+
+
+class Quadratic(NamedTuple):
+    """½bᵀ(Q + diag(ridge))b − linearᵀb + Σ kink|b|, over the free entries; all (d,) but Q (d, d)."""
+
+    gram: jax.Array
+    linear: jax.Array
+    kink: jax.Array
+    ridge: jax.Array
+    free: jax.Array
+
+    def times(self, x: jax.Array) -> jax.Array:
+        """Hessian times a vector."""
+        return dot(self.gram, x) + self.ridge * x
+
+    def violation(self, b: jax.Array, g: jax.Array) -> jax.Array:
+        """Largest residual of the optimality condition, see `violation`."""
+        return violation(b, g, self.kink, self.free)
 
 
 class Inner(NamedTuple):
@@ -19,10 +41,23 @@ class Inner(NamedTuple):
 class _State(NamedTuple):
     b: jax.Array
     g: jax.Array
+    inverse: Inverse
     choosy: jax.Array
     steps: jax.Array
     violation: jax.Array
     done: jax.Array
+    suspect: jax.Array
+    fresh: jax.Array
+
+
+class _Aim(NamedTuple):
+    inverse: Inverse
+    chosen: jax.Array
+    direction: jax.Array
+    bend: jax.Array
+    wrong: jax.Array
+    tries: jax.Array
+    rounds: jax.Array
 
 
 def violation(b: jax.Array, g: jax.Array, kink: jax.Array, free: jax.Array) -> jax.Array:
@@ -31,136 +66,150 @@ def violation(b: jax.Array, g: jax.Array, kink: jax.Array, free: jax.Array) -> j
     return jnp.max(jnp.where(free, jnp.where(b == 0, at_zero, jnp.abs(g + kink * jnp.sign(b))), 0))
 
 
-def solve_quadratic(
-    gram: jax.Array,
-    linear: jax.Array,
-    kink: jax.Array,
-    ridge: jax.Array,
-    free: jax.Array,
-    start: jax.Array,
-    tol: jax.Array,
-    capacity: int,
-    max_steps: int = 500,
-) -> Inner:
-    """Minimize ½bᵀ(G + diag(ridge))b − linearᵀb + Σ kink|b| over the free entries, from a warm start.
+def minimize(
+    problem: Quadratic, start: jax.Array, inverse: Inverse, tol: jax.Array, max_steps: int = 500
+) -> tuple[Inner, Inverse]:
+    """Minimize a kinked quadratic from a warm start, to its exact end.
 
-    Each step adds the entries that violate the optimality condition most, with the sign that descends; solves
-    the equations of the active entries with signs held fixed; drops entering entries that the solution would
-    move the wrong way; and walks to the exact minimum along that direction of the true, kinked objective. An
-    entry that this stops at zero leaves. The objective falls at every step, and when no entry changes sign
-    the end point is exact. How choosy it is about who may enter adapts to how far the walks get.
+    Each step solves the equations of the active entries with signs held fixed, and walks to the exact minimum
+    along that direction of the true, kinked objective; an entry that stops the walk at zero leaves. Once the
+    active entries have settled, those enter that violate the optimality condition, with the sign that descends;
+    those that the equations would move the wrong way are dropped again. The objective falls at every step, and
+    when no entry changes sign the end point is exact. How choosy it is about who may enter adapts to how far
+    the walks get. The equations are solved by an inverse that follows the active set in
+    block pivots; conjugate gradients, preconditioned by it, correct what it is off (rounding; a ridge that has
+    changed), and when that takes long, or nothing moves as it should, the inverse is made anew.
 
     Args:
-        gram: G, (d, d), positive semidefinite.
-        linear: (d,).
-        kink: (d,), 0 for an entry without an absolute value.
-        ridge: (d,).
-        free: (d,), False for entries held at zero (padding, constant columns).
+        problem: what to minimize. The quadratic must be positive semidefinite.
         start: (d,).
+        inverse: that of an earlier, similar problem with the same Gram, or an empty one.
         tol: absolute bound on the violation.
-        capacity: most entries that may be active at once; static, it sets the size of the linear systems.
         max_steps: budget.
 
     Source: Lee, Battle, Raina & Ng (2007), "Efficient sparse coding algorithms", NeurIPS 19, for one entry at a
-    time and a search over sign changes; many entries at a time, and the exact walk, are ours.
+    time and a search over sign changes; Júdice & Pires (1994), Computers & Operations Research 21, for block
+    pivots; their union, and the exact walk, are ours.
     """
-    diagonal = jnp.diagonal(gram) + ridge
+    gram, linear, kink, ridge, free = problem
+    diagonal = jnp.diagonal(gram)
+    top = jnp.max(jnp.where(free, diagonal, 0))
+    eps = jnp.finfo(gram.dtype).eps
     # Keeps nearly dependent columns solvable. The walk and the repeats remove the error that it makes.
-    jitter = 1e-10 * jnp.max(jnp.where(free, diagonal, 0)) + jnp.finfo(gram.dtype).tiny
-
-    def gradient(b: jax.Array) -> jax.Array:
-        return gram @ b + ridge * b - linear
+    jitter = 1e-2 * jnp.sqrt(eps) * top + jnp.finfo(gram.dtype).tiny
+    stale = jnp.any(ridge > STALE * inverse.ridge) | jnp.any(STALE * ridge < inverse.ridge)
+    inverse = inverse.emptied(stale)
+    inverse = inverse._replace(ridge=jnp.where(stale, ridge, inverse.ridge))
 
     def body(state: _State) -> _State:
         b, g = state.b, state.g
+        anew = state.suspect & ~state.fresh
         active = free & ((b != 0) | (kink == 0))
         excess = jnp.where(free & ~active, jnp.abs(g) - kink, -jnp.inf)
-        entering = (excess > tol) & (excess >= state.choosy * jnp.max(excess))
+        worst = jnp.max(excess)
+        settled = problem.violation(jnp.where(active, b, 0), jnp.where(active, g, 0)) <= 0.1 * worst
+        entering = (excess > tol) & (excess >= state.choosy * worst) & settled
         sign = jnp.where(b != 0, jnp.sign(b), -jnp.sign(g))
-        members, real = _compact(active, entering, capacity)
-        system = gram[members][:, members] + jnp.diag(ridge[members] + jitter)
-        target = -(g + kink * sign)[members]
-        is_entering = entering[members]
+        target = -(g + kink * sign)
 
-        def aim(attempt: tuple) -> tuple:
-            chosen, _, _, tries = attempt
-            pair = chosen[:, None] & chosen[None, :]
-            move = definite.solve(jnp.where(pair, system, jnp.eye(capacity)), jnp.where(chosen, target, 0))
-            wrong = chosen & is_entering & (move * sign[members] <= 0)
-            return chosen & ~wrong, move, jnp.any(wrong), tries + 1
+        def aim(now: _Aim) -> _Aim:
+            found, _ = jax.lax.while_loop(
+                lambda s: jnp.any(s[1]),
+                lambda s: exchange(s[0], gram, jitter, s[1]),
+                (now.inverse, now.chosen ^ now.inverse.members),
+            )
+            direction, bend, rounds = _equations(problem, found, jnp.where(now.chosen, target, 0), tol, top)
+            wrong = now.chosen & entering & (direction * sign <= 0)
+            return _Aim(found, now.chosen & ~wrong, direction, bend, jnp.any(wrong), now.tries + 1, rounds)
 
-        attempt = (real, jnp.zeros_like(target), jnp.asarray(True), jnp.asarray(0))
-        chosen, move, wrong, _ = jax.lax.while_loop(lambda a: a[2] & (a[3] < 6), aim, attempt)
-        direction = jnp.zeros_like(b).at[members].add(jnp.where(chosen, move, 0))
+        zero = jnp.zeros_like(b)
+        first = _Aim(
+            state.inverse.emptied(anew),
+            active | entering,
+            zero,
+            zero,
+            jnp.asarray(True),
+            jnp.asarray(0),
+            jnp.asarray(0),
+        )
+        aimed = jax.lax.while_loop(lambda a: a.wrong & (a.tries < 6), aim, first)
+        lost = jnp.any(entering) & ~jnp.any(entering & aimed.chosen)
+        steep = slope(b, g, kink, aimed.direction)
+        bad = aimed.wrong | ~jnp.all(jnp.isfinite(aimed.direction)) | (steep >= 0) | (lost & state.fresh)
 
-        # Steepest single entry: the way out when the block direction does not descend.
-        single = jnp.argmax(jnp.where(free, jnp.where(b == 0, jnp.abs(g) - kink, jnp.abs(g + kink * sign)), -1))
-        center = b[single] - g[single] / diagonal[single]
-        shrunk = jnp.sign(center) * jnp.maximum(jnp.abs(center) - kink[single] / diagonal[single], 0)
-        alone = jnp.zeros_like(b).at[single].set(shrunk - b[single])
-        bad = wrong | ~jnp.all(jnp.isfinite(direction)) | (_slope(b, g, kink, direction) >= 0)
-        direction = jnp.where(bad, alone, direction)
+        def alone() -> tuple[jax.Array, jax.Array]:
+            """Steepest single entry: the way out when the block direction does not descend."""
+            worst = jnp.where(b == 0, jnp.abs(g) - kink, jnp.abs(g + kink * jnp.sign(b)))
+            single = jnp.argmax(jnp.where(free, worst, -1))
+            weight = diagonal[single] + ridge[single]
+            center = b[single] - g[single] / weight
+            shrunk = jnp.sign(center) * jnp.maximum(jnp.abs(center) - kink[single] / weight, 0)
+            direction = zero.at[single].set(shrunk - b[single])
+            return direction, problem.times(direction)
 
-        b, reach = _walk(b, g, kink, direction, gram @ direction + ridge * direction)
-        g = gradient(b)
+        direction, bend = jax.lax.cond(bad, alone, lambda: (aimed.direction, aimed.bend))
+        # Nothing active yet to predict with: no step at all.
+        still = ~jnp.any(direction != 0)
+        moved, reach = walk(b, g, kink, direction, bend)
+        b, reach = jnp.where(still, b, moved), jnp.where(still, 1, reach)
+        g = problem.times(b) - linear
         # Of the violators, only those near the worst may enter after a short walk; all of them after long ones.
-        choosy = jnp.where(bad | (reach < 0.1), 1 - jnp.maximum((1 - state.choosy) / 4, 1e-3), state.choosy)
-        choosy = jnp.where(~bad & (reach > 0.5), jnp.maximum(1 - 2 * (1 - state.choosy), 0), choosy)
-        return judge(b, g, choosy, state.steps + 1)
+        short, long = bad | (reach < 0.1), ~bad & (reach > 0.5)
+        choosier = jnp.where(short, 1 - jnp.maximum((1 - state.choosy) / 4, 1e-3), state.choosy)
+        choosier = jnp.where(long, jnp.maximum(1 - 2 * (1 - state.choosy), 0), choosier)
+        choosy = jnp.where(jnp.any(entering), choosier, state.choosy)
+        suspect = bad | lost | (aimed.rounds > 5)
+        return judge(_State(b, g, aimed.inverse, choosy, state.steps + 1, state.violation, state.done, suspect, anew))
 
-    def judge(b: jax.Array, g: jax.Array, choosy: jax.Array, steps: jax.Array) -> _State:
-        left = violation(b, g, kink, free)
+    def judge(state: _State) -> _State:
+        left = problem.violation(state.b, state.g)
         # Below this the residual is rounding of its own terms.
-        rounding = 4 * jnp.finfo(b.dtype).eps * (jnp.max(diagonal) * jnp.sum(jnp.abs(b)) + jnp.max(jnp.abs(linear)))
-        active = free & ((b != 0) | (kink == 0))
-        full = (jnp.sum(active) >= capacity) & (violation(b, g, kink, active) <= jnp.maximum(tol, rounding))
-        return _State(b, g, choosy, steps, left, (left <= jnp.maximum(tol, rounding)) | full)
+        rounding = 4 * eps * (top * jnp.sum(jnp.abs(state.b)) + jnp.max(jnp.abs(linear)))
+        return state._replace(violation=left, done=left <= jnp.maximum(tol, rounding))
 
     b = jnp.where(free, start, 0)
-    state = judge(b, gradient(b), jnp.zeros(()), jnp.asarray(0))
-    end = jax.lax.while_loop(lambda s: ~s.done & (s.steps < max_steps), body, state)
-    return Inner(end.b, end.violation, end.steps)
+    no, none = jnp.asarray(False), jnp.asarray(0)
+    start_state = _State(b, problem.times(b) - linear, inverse, jnp.zeros_like(tol), none, tol, no, no, no)
+    end = jax.lax.while_loop(lambda s: ~s.done & (s.steps < max_steps), body, judge(start_state))
+    return Inner(end.b, end.violation, end.steps), end.inverse
 
 
-def _compact(active: jax.Array, entering: jax.Array, capacity: int) -> tuple[jax.Array, jax.Array]:
-    """Indices (capacity,) of the active entries, then of entering ones while there is room; and which are real."""
-    if capacity == active.size:
-        return jnp.arange(capacity), active | entering
-    count = jnp.sum(active)
-    place = jnp.where(active, jnp.cumsum(active) - 1, count + jnp.cumsum(entering) - 1)
-    place = jnp.where(active | entering, place, capacity)
-    members = jnp.zeros(capacity, int).at[place].set(jnp.arange(active.size), mode="drop")
-    return members, jnp.arange(capacity) < count + jnp.sum(entering)
+class _Correction(NamedTuple):
+    x: jax.Array
+    bend: jax.Array
+    residual: jax.Array
+    along: jax.Array
+    weight: jax.Array
+    rounds: jax.Array
+    flat: jax.Array
 
 
-def _slope(b: jax.Array, g: jax.Array, kink: jax.Array, direction: jax.Array) -> jax.Array:
-    """Directional derivative of the kinked objective at b."""
-    sign = jnp.where(b != 0, jnp.sign(b), jnp.sign(direction))
-    return jnp.sum(direction * (g + kink * sign))
+def _equations(
+    problem: Quadratic, inverse: Inverse, right: jax.Array, tol: jax.Array, top: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Solve the equations of the inverse's members. Returns solution, Hessian times it, and rounds of correction."""
+    members = inverse.members
+    goal = jnp.maximum(0.05 * tol, 1e-3 * jnp.max(jnp.abs(right)))
 
+    def correct(now: _Correction) -> _Correction:
+        z = inverse.times(now.residual)
+        weight = jnp.sum(now.residual * z)
+        along = z + jnp.where(now.rounds == 0, 0, weight / now.weight) * now.along
+        image = problem.times(along)
+        curvature = jnp.sum(jnp.where(members, along * image, 0))
+        # Along dependent columns there is no curvature to divide by, and nothing to correct.
+        flat = ~(curvature > 1e-11 * top * jnp.sum(along**2)) | ~(weight > 0)
+        step = jnp.where(flat, 0, weight / jnp.where(flat, 1, curvature))
+        residual = now.residual - step * jnp.where(members, image, 0)
+        return _Correction(now.x + step * along, now.bend + step * image, residual, along, weight, now.rounds + 1, flat)
 
-def _walk(
-    b: jax.Array, g: jax.Array, kink: jax.Array, direction: jax.Array, bend: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Exact minimum of the kinked quadratic along a descent direction, by sorting its sign changes.
+    def off(now: _Correction) -> jax.Array:
+        return (jnp.max(jnp.abs(now.residual)) > goal) & (now.rounds < 10) & ~now.flat
 
-    Between sign changes the slope grows linearly, at each it jumps up by 2·kink|direction|: the minimum is
-    where it first reaches zero. Returns the point, where an entry that stopped the walk is exactly zero, and
-    the step length.
-    """
-    crosses = (b * direction < 0) & (kink > 0)
-    when = jnp.where(crosses, -b / jnp.where(crosses, direction, 1), jnp.inf)
-    order = jnp.argsort(when)
-    times = when[order]
-    jumps = jnp.cumsum(jnp.where(crosses, 2 * kink * jnp.abs(direction), 0)[order])
-    before = jumps - jnp.where(crosses, 2 * kink * jnp.abs(direction), 0)[order]
-    slope = _slope(b, g, kink, direction)
-    curvature = jnp.maximum(jnp.sum(direction * bend), jnp.finfo(b.dtype).tiny)
-
-    ends = slope + curvature * times + jumps >= 0
-    first = jnp.argmax(ends)
-    smooth = -(slope + jnp.where(jnp.any(ends), before[first], jumps[-1])) / curvature
-    stopped = jnp.any(ends) & (smooth > times[first])
-    step = jnp.where(stopped, times[first], smooth)
-    hit = stopped & crosses & (when <= step * (1 + 1e-12)) & (when >= step * (1 - 1e-12))
-    return jnp.where(hit, 0, b + step * direction), step
+    x = inverse.times(right)
+    bend = problem.times(x)
+    first = _Correction(
+        x, bend, jnp.where(members, right - bend, 0), x, jnp.ones_like(tol), jnp.asarray(0), jnp.asarray(False)
+    )
+    end = jax.lax.while_loop(off, correct, first)
+    return end.x, end.bend, end.rounds

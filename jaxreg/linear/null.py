@@ -5,9 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxreg._programs import program
 from jaxreg.linear import definite
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Design, Views
+from jaxreg.linear.pivot import dot
 from jaxreg.losses import Loss
 
 
@@ -28,7 +30,7 @@ class Null(NamedTuple):
     """(F,) weighted mean deviance of intercept and offset alone, which `deviance_ratio` compares with."""
 
 
-@jax.jit
+@program()
 def fit_null(design: Design, views: Views, loss: Loss, data: Data, unpenalized: Columns) -> Null:
     """Fit the null model by Newton's method and correlate what it leaves with every column."""
     many = data.weights.shape[0]
@@ -60,13 +62,23 @@ def correlate_views(design: Design, views: Views, f: jax.Array, rows: jax.Array)
 def _orthonormal(columns: Columns, f: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Whiten ones and unpenalized columns: the basis (n, m), and the map (m, m) from it to coefficients.
 
-    Directions that are absent, or depend on others, become zero.
+    Gram-Schmidt, each column twice. Directions that are absent, or depend on others, become zero.
     """
     x = columns.standardized(f) * columns.free[f]
-    values, vectors = jnp.linalg.eigh(x.T @ (x * weight[:, None]))
-    kept = values > 1e-12 * jnp.max(values)
-    whitening = vectors * jnp.where(kept, 1 / jnp.sqrt(jnp.where(kept, values, 1)), 0)
-    return x @ whitening, whitening
+    m = x.shape[1]
+
+    def step(j: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        basis, whitening = state
+        column, coef = x[:, j], jnp.arange(m) == j
+        left, coef = column, coef.astype(x.dtype)
+        for _ in range(2):
+            along = dot(weight * left, basis)
+            left, coef = left - dot(basis, along), coef - dot(whitening, along)
+        size, whole = (jnp.sqrt(jnp.sum(weight * jnp.square(v))) for v in (left, column))
+        scale = jnp.where(size > 1e-6 * whole, 1 / jnp.where(size > 0, size, 1), 0)
+        return basis.at[:, j].set(left * scale), whitening.at[:, j].set(coef * scale)
+
+    return jax.lax.fori_loop(0, m, step, (jnp.zeros_like(x), jnp.zeros((m, m))))
 
 
 def _newton(loss: Loss, data: Data, weight: jax.Array, basis: jax.Array) -> jax.Array:

@@ -9,11 +9,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxreg.linear.chunk import Chunk, Strengths, newton_chunk
-from jaxreg.linear.columns import Columns, Data
+from jaxreg._threads import one_lapack_thread
+from jaxreg.linear.certify import certify
+from jaxreg.linear.chunk import Samples, Strengths, newton_chunk
+from jaxreg.linear.columns import Columns, Data, gather
 from jaxreg.linear.design import Design, Views
+from jaxreg.linear.grams import Split, find_split, second_moments
 from jaxreg.linear.null import correlate_views
+from jaxreg.linear.problem import Piece, Problem
 from jaxreg.losses import Loss, Squared
 
 
@@ -31,6 +36,23 @@ class Ridge(NamedTuple):
     df: jax.Array
 
 
+def fit_ridge(problem: Problem, l2: np.ndarray, tol: float) -> Piece:
+    """Solve and certify for positive strengths l2 (R, L) in every training set. All factors are positive."""
+    n, p = problem.design.shape
+    squared = isinstance(problem.loss, Squared)
+    columns = gather(problem.design, problem.views, np.arange(p), p, problem.intercept)
+    split = find_split(np.asarray(problem.data.weights)) if squared and p <= n else None
+    with one_lapack_thread():
+        found = ridge_path(
+            problem.design, problem.views, problem.loss, problem.data, l2, problem.factor, columns,
+            problem.intercept, max(1e-3 * tol, 1e-13) * problem.scale(), split,
+        )  # fmt: skip
+        b = np.asarray(found.b)
+    judged = certify(problem, np.zeros_like(l2), l2, columns, b)
+    gap, kkt, deviance = (part.reshape(b.shape[:3]) for part in judged[:3])
+    return Piece(np.arange(p), b, gap, kkt, deviance, np.ones(gap.shape, dtype=int), np.asarray(found.df))
+
+
 @jax.jit
 def ridge_path(
     design: Design,
@@ -42,8 +64,11 @@ def ridge_path(
     columns: Columns | None,
     intercept: jax.Array,
     tol: jax.Array,
+    split: Split | None = None,
 ) -> Ridge:
     """Solve ridge problems for strengths l2 (R, L) in every training set. All factors (p,) are positive.
+
+    `split` says which rows each training set leaves out, where that is what they differ by.
 
     Raises:
         TypeError: for a loss other than `Squared` with p ≤ n, where rotating gains nothing.
@@ -56,7 +81,7 @@ def ridge_path(
     if p > n:
         axes, scores = _sample_axes(design, views, factor)
     elif isinstance(loss, Squared) and columns is not None:
-        axes = _column_axes(columns, data.weights, factor)
+        axes = _column_axes(columns, data.weights, factor, split)
     else:
         raise TypeError("with p ≤ n only squared error is solved along principal axes")
 
@@ -75,7 +100,7 @@ def ridge_path(
         df = jnp.sum(values / (values + l2.T[:, None, :, None]), axis=-1)
     else:
         found = _newton(loss, scores, axes.values, data, l2, intercept, tol)
-        level, gamma = found.b[..., 0], found.b[..., 1:]
+        level, gamma = found[..., 0], found[..., 1:]
         df = jnp.full(level.shape, jnp.nan)  # depends on the second derivatives of every fit
 
     if p > n:
@@ -85,17 +110,13 @@ def ridge_path(
     return Ridge(jnp.concatenate([level[..., None], slopes], axis=-1), df)
 
 
-def _column_axes(columns: Columns, weights: jax.Array, factor: jax.Array) -> Axes:
-    gram = columns.gram(jnp.arange(weights.shape[0]), weights)[:, 1:, 1:]
-    return _eigen(jnp.where(columns.free[:, 1:, None] & columns.free[:, None, 1:], gram, 0) / _outer_root(factor))
+def _column_axes(columns: Columns, weights: jax.Array, factor: jax.Array, split: Split | None) -> Axes:
+    shift, scale, free = columns.shift, columns.scale * jnp.sqrt(factor), columns.free[:, 1:]
+    gram = second_moments(columns.x, columns.x, weights, split) - shift[:, :, None] * shift[:, None, :]
+    return eigen(jnp.where(free[:, :, None] & free[:, None, :], gram / (scale[:, :, None] * scale[:, None, :]), 0))
 
 
-def _outer_root(factor: jax.Array) -> jax.Array:
-    root = jnp.sqrt(factor)
-    return root[:, None] * root[None, :]
-
-
-def _eigen(matrix: jax.Array) -> Axes:
+def eigen(matrix: jax.Array) -> Axes:
     """Eigenvalues that are rounding of the largest are set to zero."""
     values, vectors = jnp.linalg.eigh(matrix)
     floor = matrix.shape[-1] * jnp.finfo(matrix.dtype).eps * jnp.max(values, axis=-1, keepdims=True)
@@ -110,7 +131,7 @@ def _sample_axes(design: Design, views: Views, factor: jax.Array) -> tuple[Axes,
         root = jnp.sqrt(views.weights[f])
         return design.kernel(views.mean[f], weighing) * root[:, None] * root[None, :]
 
-    axes = _eigen(jax.lax.map(one, jnp.arange(views.weights.shape[0])))
+    axes = eigen(jax.lax.map(one, jnp.arange(views.weights.shape[0])))
     root = jnp.sqrt(views.weights)[:, :, None]
     scores = jnp.where(root > 0, axes.vectors * jnp.sqrt(axes.values)[:, None, :] / jnp.where(root > 0, root, 1), 0)
     return axes, scores
@@ -124,14 +145,22 @@ def _newton(
     l2: jax.Array,
     intercept: jax.Array,
     tol: jax.Array,
-) -> Chunk:
+) -> jax.Array:
+    """Coefficients (L, F, R, 1 + r) in the rotated columns of any smooth loss."""
     many, _, r = scores.shape
     first = jnp.broadcast_to(intercept, (many, 1))
     free = jnp.concatenate([first, values > 0], axis=1)
-    columns = Columns(scores, jnp.zeros((many, r)), jnp.ones((many, r)), free, jnp.arange(r))
-    strengths = Strengths(jnp.zeros_like(l2), l2, jnp.ones(r))
-    start = jnp.zeros((many, l2.shape[0], 1 + r))
-    return newton_chunk(loss, columns, data, strengths, start, tol, capacity=1 + r)
+    factor = jnp.concatenate([jnp.zeros(1), jnp.ones(r)])
+
+    def one(task: tuple[jax.Array, jax.Array]) -> jax.Array:
+        f, strength = task
+        samples = Samples(scores[f], jnp.zeros(r), jnp.ones(r), data.target, data.offset, data.weights[f])
+        strengths = Strengths(jnp.zeros_like(strength), strength, factor)
+        return newton_chunk(loss, samples, free[f], strengths, jnp.zeros(1 + r), tol[f]).b
+
+    lanes = jnp.repeat(jnp.arange(many), len(l2)), jnp.tile(l2, (many, 1))
+    found = jax.lax.map(one, lanes)
+    return found.reshape(many, len(l2), *found.shape[1:]).transpose(2, 0, 1, 3)
 
 
 def _from_samples(design: Design, views: Views, axes: Axes, gamma: jax.Array, factor: jax.Array) -> jax.Array:

@@ -1,44 +1,42 @@
-"""Which columns may matter: the sequential strong rule, and what it missed."""
+"""Which columns may matter: those that the path is heading for, and what that missed."""
 
 import numpy as np
 
-
-def strong(gradient: np.ndarray, factor: np.ndarray, l1_before: np.ndarray, l1_after: np.ndarray) -> np.ndarray:
-    """Columns that the sequential strong rule keeps for any training set and ratio, and how close each is.
-
-    A column stays out while |gradient| < w(2λ_after − λ_before): a rule that may err, so certificates follow.
-
-    Args:
-        gradient: at the last solved λ, (F, R, p).
-        factor: penalty factors, (p,).
-        l1_before: strength of the absolute value there, (R,).
-        l1_after: and at the last λ of the chunk to come, (R,).
-
-    Returns:
-        Largest |gradient| / (w · λ_after) over sets and ratios, (p,), zero for columns that are screened out.
-
-    Source: Tibshirani et al. (2012), "Strong rules for discarding predictors in lasso-type problems", JRSS B 74.
-    """
-    # Over a long chunk 2λ_after − λ_before may fall so low that it keeps everything; then closeness decides.
-    bar = np.maximum(2 * l1_after - l1_before, 0.5 * l1_after)[None, :, None] * factor
-    kept = np.abs(gradient) >= bar
-    closeness = np.abs(gradient) / (l1_after[None, :, None] * np.where(factor > 0, factor, np.inf))
-    return np.where(kept, closeness, 0).max(axis=(0, 1))
+MARGIN = 0.3
+"""How far a gradient may stray from its prediction, as a share of the step in λ."""
 
 
-def violators(
-    gradient: np.ndarray, factor: np.ndarray, l1: np.ndarray, outside: np.ndarray, tol: np.ndarray
+def closeness(
+    gradient: np.ndarray, before: np.ndarray | None, factor: np.ndarray, l1: float, l1_before: float, l1_after: float
 ) -> np.ndarray:
-    """Columns outside the working set whose gradient exceeds their kink somewhere, worst first.
+    """How near each column comes to entering until `l1_after`: 1 or more if it is expected to.
+
+    Along a path gradients are nearly linear in λ between changes of the active set: the last two tell
+    where they are heading. With one only, the strong rule bounds the slope by one.
 
     Args:
-        gradient: (L, F, R, p).
+        gradient: at the last solved λ, (p,).
+        before: at the λ before that, (p,), or None.
         factor: penalty factors, (p,).
-        l1: (R, L).
-        outside: mask of columns outside the working set, (p,).
-        tol: absolute slack per training set, (F,).
+        l1: strength of the absolute value at the last solved λ.
+        l1_before: at the λ before.
+        l1_after: at the last λ of the chunk to come.
+
+    Source: Tibshirani et al. (2012), "Strong rules for discarding predictors in lasso-type problems", JRSS B 74;
+    Larsson & Wallin (2022), "The Hessian screening rule", NeurIPS 35, for the prediction.
     """
-    allowed = l1.T[:, None, :, None] * factor + tol[None, :, None, None]
-    excess = np.where(outside, np.abs(gradient) - allowed, -np.inf).max(axis=(0, 1, 2))
-    worst = np.argsort(-excess)
-    return worst[excess[worst] > 0]
+    step = l1 - l1_after
+    if before is None or not l1_before > l1:
+        reach = np.abs(gradient) + step * factor
+    else:
+        predicted = gradient + (gradient - before) * (step / (l1_before - l1))
+        reach = np.maximum(np.abs(predicted), np.abs(gradient)) + MARGIN * step * factor
+    return reach / np.where(factor > 0, l1_after * factor, np.inf)
+
+
+def missing(excess: np.ndarray, slack: float, inside: np.ndarray) -> np.ndarray:
+    """Columns outside the working set whose gradient exceeds their kink by more than `slack`, worst first."""
+    outside = excess.copy()
+    outside[inside] = -np.inf
+    found = np.flatnonzero(outside > slack)
+    return found[np.argsort(-outside[found])]

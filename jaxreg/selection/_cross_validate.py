@@ -6,13 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg._threads import one_lapack_thread
 from jaxreg.linear import Fits, Problem, fit
 from jaxreg.linear.arguments import linear_data, mixes, tolerance
 from jaxreg.linear.grid import make_grid
+from jaxreg.linear.leave_one_out import leave_one_out
 from jaxreg.losses import Loss, Squared
 from jaxreg.path import Progress, make_paths, make_problem, original_scale, reporter, warn
 from jaxreg.penalties import L1, Elastic, ElasticNet
-from jaxreg.selection._folds import check_folds, make_folds, training_weights
+from jaxreg.selection._folds import check_folds, check_leave_one_out, make_folds, training_weights
 from jaxreg.selection._measures import MEASURES, check_measure, find_measure
 from jaxreg.selection._selection import Selection
 
@@ -43,6 +45,12 @@ def cross_validate(
     Each training set is centered and standardized by its own moments, so that nothing leaks from the rows
     that it holds out; all use the grid of the fit to all rows. Scores are averaged over folds by their total
     sample weight, as glmnet does.
+
+    Leave-one-out (`folds=n`) of ridge with squared loss is done in closed form, from the fit to all rows: no fold is
+    fitted, and none of `fold_coef`, `fold_gap` and their kin exist. There the columns keep the scale that they
+    have over all rows, as in scikit-learn's RidgeCV, since only for a fixed penalty there is a closed form; with
+    `standardize=False` this is the same. Every training set still has its own intercept, and its own total
+    weight in the mean that λ stands beside (so that λ is RidgeCV's alpha / (n − 1)).
 
     Args:
         X: as for `fit_path`, like everything down to `progress`.
@@ -79,25 +87,45 @@ def cross_validate(
     loss = loss or Squared()
     penalty = penalty or (L1() if l1_ratios is None else ElasticNet())
     tol, mix, name = tolerance(tol), mixes(penalty, l1_ratios), find_measure(measure, loss)
-    with jax.enable_x64(True):
-        data = linear_data(X, y, loss, penalty, sample_weight, offset, dtype)
-        n = len(data.target)
-        labels = make_folds(data.target, folds, seed, loss) if fold_id is None else check_folds(fold_id, n)
-        weights = training_weights(labels, data.sample_weight, data.target, loss)
-        check_measure(name, data.target, data.sample_weight, labels)
-        problem = make_problem(data, loss, weights, intercept, standardize)
-        grid = np.stack([make_grid(problem, r, lams, lam_min_ratio) for r in mix])
-        fits = fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, reporter(progress))
-        paths = make_paths(problem, fits, penalty, mix, grid)
-        slopes, intercepts = original_scale(problem, fits)
-        eta = held_out_predictors(problem, fits, data.offset, labels)
-        scores = MEASURES[name].scores(loss, eta, data.target, data.sample_weight, labels)
-    warn(fits.result)
 
     def by_ratio(values: np.ndarray) -> np.ndarray:
         """(L, F, R) of all training sets to (R, K, L) of the folds, without R if no ratios were asked for."""
         moved = np.moveaxis(values[:, 1:], (0, 1, 2), (2, 1, 0))
         return moved[0] if l1_ratios is None else moved
+
+    with jax.enable_x64(True):
+        data = linear_data(X, y, loss, penalty, sample_weight, offset, dtype)
+        n = len(data.target)
+        labels = make_folds(data.target, folds, seed, loss) if fold_id is None else check_folds(fold_id, n)
+        closed = _has_closed_form(loss, mix, lams, labels)
+        if closed:
+            check_leave_one_out(labels, data.sample_weight, data.target, loss)
+            weights = data.sample_weight[None]
+        else:
+            weights = training_weights(labels, data.sample_weight, data.target, loss)
+        check_measure(name, data.target, data.sample_weight, labels)
+        problem = make_problem(data, loss, weights, intercept, standardize)
+        grid = np.stack([make_grid(problem, r, lams, lam_min_ratio) for r in mix])
+        fits = fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, reporter(progress))
+        paths = make_paths(problem, fits, penalty, mix, grid)
+        fitted: dict[str, np.ndarray] = {}
+        if closed:
+            rows = np.argsort(labels)
+            with one_lapack_thread():
+                eta = leave_one_out(problem, grid)[rows]
+            scores = _score_rows(name, loss, eta, data.target[rows])
+        else:
+            slopes, intercepts = original_scale(problem, fits)
+            eta = held_out_predictors(problem, fits, data.offset, labels)
+            scores = MEASURES[name].scores(loss, eta, data.target, data.sample_weight, labels)
+            fitted = {
+                "fold_index": fits.working,
+                "fold_slopes": np.moveaxis(slopes[:, 1:], (0, 1, 2), (2, 1, 0)),
+                "fold_intercept": by_ratio(intercepts),
+                "fold_gap": by_ratio(fits.gap),
+                "fold_result": by_ratio(fits.result),
+            }
+    warn(fits.result)
 
     # (K, L·R) without the null model, which stands last.
     score = scores[:, :-1].reshape(-1, *fits.gap.shape[::2]).transpose(2, 0, 1)
@@ -109,19 +137,30 @@ def cross_validate(
         fold_id=labels,
         fold_size=np.bincount(labels, weights=data.sample_weight),
         paths=tuple(paths),
-        fold_index=fits.working,
-        fold_slopes=np.moveaxis(slopes[:, 1:], (0, 1, 2), (2, 1, 0)),
-        fold_intercept=by_ratio(intercepts),
-        fold_gap=by_ratio(fits.gap),
-        fold_result=by_ratio(fits.result),
         l1_ratios=None if l1_ratios is None else mix,
+        **fitted,
     )
+
+
+def _has_closed_form(loss: Loss, mix: np.ndarray, lams: Any, fold_id: np.ndarray) -> bool:
+    """Whether this is ridge with squared error, every row a fold of its own, and every strength positive."""
+    leave_one_out = int(fold_id.max()) + 1 == fold_id.size
+    return leave_one_out and isinstance(loss, Squared) and not mix.any() and bool(np.all(np.asarray(lams) > 0))
+
+
+def _score_rows(name: str, loss: Loss, eta: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Score (n, B) of every row as a fold of its own."""
+    per_sample = MEASURES[name].per_sample
+    if per_sample is None:
+        raise TypeError(f"measure {name!r} needs more than one row in a fold")
+    return np.asarray(per_sample(loss, jnp.asarray(eta), jnp.asarray(target[:, None])))
 
 
 def held_out_predictors(problem: Problem, fits: Fits, offset: np.ndarray, fold_id: np.ndarray) -> np.ndarray:
     """Linear predictor of each row by the fit that left it out, (n, L · R + 1); that of its null model last.
 
-    K products of disjoint rows, which together cost as much as one with all rows.
+    K products of disjoint rows, which together cost as much as one with all rows. The ever-active columns are made
+    dense for it: with tens of thousands of them this copy, (n, a), is the largest array of a cross-validation.
     """
     slopes, intercepts = original_scale(problem, fits)
     length, many, ratios, _ = slopes.shape

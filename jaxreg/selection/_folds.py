@@ -62,15 +62,30 @@ def training_weights(fold_id: np.ndarray, sample_weight: np.ndarray, y: np.ndarr
     """
     folds = int(fold_id.max()) + 1
     held_out = fold_id == np.arange(folds)[:, None]
-    weights = np.concatenate([sample_weight[None], np.where(held_out, 0.0, sample_weight)])
     for k in range(folds):
-        trained = weights[k + 1] > 0
-        if not (sample_weight[held_out[k]] > 0).any():
-            raise ValueError(f"fold {k} holds out no row of positive weight")
-        try:
-            if trained.sum() < 2:
-                raise ValueError(f"only {trained.sum()} row of positive weight is left")
-            loss.check(y[trained])
-        except ValueError as error:
-            raise ValueError(f"without fold {k} there is nothing to train on: {error}; use other folds") from error
-    return weights
+        _check_fold(k, held_out[k], sample_weight, y, loss)
+    return np.concatenate([sample_weight[None], np.where(held_out, 0.0, sample_weight)])
+
+
+def check_leave_one_out(fold_id: np.ndarray, sample_weight: np.ndarray, y: np.ndarray, loss: Loss) -> None:
+    """Do the same checks where every row is a fold of its own, without one array for each.
+
+    Only a row of zero weight, or with the smallest or largest target, can be one that nothing is left without.
+
+    Raises:
+        ValueError: as for `training_weights`.
+    """
+    for row in {int(sample_weight.argmin()), int(y.argmin()), int(y.argmax())}:
+        _check_fold(int(fold_id[row]), np.arange(y.size) == row, sample_weight, y, loss)
+
+
+def _check_fold(k: int, held_out: np.ndarray, sample_weight: np.ndarray, y: np.ndarray, loss: Loss) -> None:
+    if not (sample_weight[held_out] > 0).any():
+        raise ValueError(f"fold {k} holds out no row of positive weight")
+    trained = ~held_out & (sample_weight > 0)
+    try:
+        if trained.sum() < 2:
+            raise ValueError(f"only {trained.sum()} row of positive weight is left")
+        loss.check(y[trained])
+    except ValueError as error:
+        raise ValueError(f"without fold {k} there is nothing to train on: {error}; use other folds") from error

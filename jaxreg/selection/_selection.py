@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from jaxreg.linear.arguments import vector
 from jaxreg.path import Path
 from jaxreg.plots import CVDisplay
 from jaxreg.selection._measures import MEASURES
@@ -18,6 +17,9 @@ class Selection:
 
     With several l1 ratios, `lams`, `scores`, `mean`, `se`, `lam_min` and `lam_1se` have a leading axis R, and
     `best` is the selection of the winning ratio alone, without that axis.
+
+    Leave-one-out in closed form fits no fold: all that begins with `fold_` is None then, but for `fold_id` and
+    `fold_size`, and `fold_coef` raises.
 
     Attributes:
         lams: strengths in decreasing order, (L,) or (R, L).
@@ -43,11 +45,11 @@ class Selection:
     fold_id: np.ndarray
     fold_size: np.ndarray
     paths: tuple[Path, ...]
-    fold_index: np.ndarray
-    fold_slopes: np.ndarray
-    fold_intercept: np.ndarray
-    fold_gap: np.ndarray
-    fold_result: np.ndarray
+    fold_index: np.ndarray | None = None
+    fold_slopes: np.ndarray | None = None
+    fold_intercept: np.ndarray | None = None
+    fold_gap: np.ndarray | None = None
+    fold_result: np.ndarray | None = None
     l1_ratios: np.ndarray | None = None
 
     @property
@@ -115,14 +117,13 @@ class Selection:
         """Selection of the r-th l1 ratio alone."""
         if self.l1_ratios is None:
             raise ValueError("this selection has no l1 ratios to choose from")
-        arrays = ("lams", "scores", "fold_intercept", "fold_gap", "fold_result")
-        return dataclasses.replace(
-            self,
-            paths=(self.paths[r],),
-            fold_slopes=self.fold_slopes[r : r + 1],
-            l1_ratios=None,
-            **{name: getattr(self, name)[r] for name in arrays},
-        )
+        changes: dict[str, Any] = {"paths": (self.paths[r],), "l1_ratios": None}
+        for name in ("lams", "scores", "fold_intercept", "fold_gap", "fold_result"):
+            array = getattr(self, name)
+            changes[name] = None if array is None else array[r]
+        if self.fold_slopes is not None:
+            changes["fold_slopes"] = self.fold_slopes[r : r + 1]
+        return dataclasses.replace(self, **changes)
 
     @property
     def path(self) -> Path:
@@ -131,7 +132,16 @@ class Selection:
 
     @property
     def fold_coef(self) -> np.ndarray:
-        """Coefficients of every fold's fit, on the scale of X, (K, L, p), or (R, K, L, p) with several ratios."""
+        """Coefficients of every fold's fit, on the scale of X, (K, L, p), or (R, K, L, p) with several ratios.
+
+        Raises:
+            ValueError: after leave-one-out in closed form, which fits no fold.
+        """
+        if self.fold_slopes is None:
+            raise ValueError(
+                "leave-one-out of ridge is done in closed form, which fits no fold: there are no coefficients of "
+                "folds; use fewer folds, or fit_path without the row"
+            )
         full = np.zeros((*self.fold_slopes.shape[:-1], self.path.coef.shape[1]))
         full[..., self.fold_index] = self.fold_slopes
         return full[0] if self.l1_ratios is None else full
@@ -156,10 +166,7 @@ class Selection:
 
     def predict(self, X: Any, which: str = "min", kind: str = "mean", offset: Any = None) -> np.ndarray:
         """Predict for new rows, (n,), by the fit to all rows at the chosen strength; see `Path.predict`."""
-        at = self.index(which)
-        return self.path.predict(
-            X, self.path.lams[at], kind, None if offset is None else vector("offset", offset, len(X))
-        )
+        return self.path.predict(X, self.path.lams[self.index(which)], kind, offset)
 
     def plot(self, **options: Any) -> CVDisplay:
         """Draw the scores along λ (extra `plot`); options are those of `CVDisplay.from_selection`."""

@@ -1,0 +1,87 @@
+"""What is given as X: checked once, and put where JAX keeps it."""
+
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._programs import program
+from jaxreg.linear.design._base import Design
+from jaxreg.linear.design._dense import Dense
+from jaxreg.linear.design._sparse import Sparse
+
+SPARSE = 0.5
+"""A sparse matrix with a larger share of nonzeros is stored densely: that takes less memory and less time."""
+
+
+def as_design(X: Any, dtype: Any = None) -> Design:
+    """Check a feature matrix and put it where JAX keeps it.
+
+    Args:
+        X: two-dimensional and finite: numpy or JAX array, nested list, data frame of numbers, or any
+            scipy.sparse array or matrix.
+        dtype: storage type, float32 or float64; that of `X` if it is one of these, else float64.
+
+    Raises:
+        TypeError: if `X` is not numeric, or `dtype` is another type.
+        ValueError: if `X` has the wrong shape, fewer than 2 rows, no columns, or NaN or infinite entries.
+    """
+    if is_sparse(X):
+        return _sparse(X, _storage(X, dtype))
+    array = X if isinstance(X, (np.ndarray, jax.Array)) else np.asarray(X)
+    dtype = _storage(array, dtype)
+    finite = _is_finite(array) if isinstance(array, jax.Array) else np.isfinite(array).all()
+    if not finite:
+        _refuse(*np.nonzero(~np.isfinite(np.asarray(array, dtype=np.float64))))
+    return Dense(jnp.asarray(array, dtype=dtype))
+
+
+def is_sparse(X: Any) -> bool:
+    """Whether `X` is a scipy.sparse array or matrix; scipy is not imported to find out."""
+    scipy_sparse = sys.modules.get("scipy.sparse")
+    return scipy_sparse is not None and bool(scipy_sparse.issparse(X))
+
+
+def _storage(X: Any, dtype: Any) -> np.dtype:
+    """Check kind and shape, and choose the storage type."""
+    if X.dtype.kind not in "biuf" and str(X.dtype) != "bfloat16":
+        raise TypeError(f"X must be numeric, got dtype {X.dtype}; encode text columns first")
+    if X.ndim != 2:
+        raise ValueError(f"X must be two-dimensional (rows, columns), got shape {X.shape}")
+    n, p = X.shape
+    if n < 2 or p < 1:
+        raise ValueError(f"X must have at least 2 rows and 1 column, got shape {X.shape}")
+    if dtype is None:
+        dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.float64
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise TypeError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+    return np.dtype(dtype)
+
+
+def _sparse(X: Any, dtype: np.dtype) -> Design:
+    """Compressed columns without duplicates and without stored zeros. `X` itself stays as it is."""
+    # Converted first: sums of duplicates would overflow small integers.
+    columns = X.astype(dtype, copy=True).tocsc()
+    columns.sum_duplicates()
+    columns.eliminate_zeros()
+    bad = ~np.isfinite(columns.data)
+    if bad.any():
+        owner = np.repeat(np.arange(X.shape[1]), np.diff(columns.indptr))
+        _refuse(columns.indices[bad], owner[bad])
+    if max(columns.nnz, *X.shape) >= 2**31:
+        raise ValueError(f"X has shape {X.shape} and {columns.nnz} nonzero entries; each must be below 2**31")
+    if columns.nnz > SPARSE * X.shape[0] * X.shape[1]:
+        return Dense(jnp.asarray(columns.toarray()))
+    return Sparse.make(columns.data, columns.indices, columns.indptr, X.shape[0])
+
+
+def _refuse(rows: np.ndarray, columns: np.ndarray) -> None:
+    row, column = min(zip(rows.tolist(), columns.tolist(), strict=True))
+    raise ValueError(f"X has {len(rows)} NaN or infinite entries, the first at row {row}, column {column}")
+
+
+@program()
+def _is_finite(X: jax.Array) -> jax.Array:
+    return jnp.all(jnp.isfinite(X))

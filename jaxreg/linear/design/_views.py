@@ -1,0 +1,39 @@
+"""The views of a design that folds and replicates have."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg._programs import program
+from jaxreg.linear.design._base import Design
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """How each of F training sets (folds, replicates) sees the same X: lazily centred and scaled.
+
+    Column j of view f is (x_j − mean_fj) / scale_fj under sample weights w_f. X itself is never copied.
+    """
+
+    weights: jax.Array
+    """(F, n), each row summing to 1; 0 for a row that is held out."""
+    mean: jax.Array
+    """(F, p), zero where there is no intercept."""
+    scale: jax.Array
+    """(F, p), 1 where columns are not standardized or constant."""
+    varies: jax.Array
+    """(F, p), False for a constant column, whose coefficient is 0."""
+
+
+@program()
+def make_views(design: Design, sample_weight: jax.Array, intercept: Any, standardize: Any) -> Views:
+    """Moments of every column under every training set's weights (F, n)."""
+    weights = sample_weight / jnp.sum(sample_weight, axis=1, keepdims=True)
+    mean, variance = design.moments(weights)
+    # Without an intercept a constant column is a feature like any other; it just has no spread to divide by.
+    varies = (variance > 0) | ~intercept
+    scale = jnp.where((variance > 0) & standardize, jnp.sqrt(variance), 1)
+    return Views(weights, jnp.where(intercept, mean, 0), scale, varies)

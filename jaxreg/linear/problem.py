@@ -1,0 +1,79 @@
+"""What the engine solves, and what it returns."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg.linear.columns import Data, gather
+from jaxreg.linear.design import Design, Views
+from jaxreg.linear.null import Null, fit_null
+from jaxreg.losses import Loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A linear model over F training sets of one design, standardized, ready for any strengths."""
+
+    design: Design
+    views: Views
+    loss: Loss
+    data: Data
+    factor: np.ndarray
+    intercept: bool
+    null: Null
+
+    @classmethod
+    def make(
+        cls,
+        design: Design,
+        views: Views,
+        loss: Loss,
+        target: np.ndarray,
+        offset: np.ndarray,
+        factor: np.ndarray,
+        intercept: bool,
+    ) -> "Problem":
+        """Fit the null models."""
+        data = Data(jnp.asarray(target), jnp.asarray(offset), views.weights)
+        unpenalized = np.flatnonzero(factor == 0)
+        columns = gather(design, views, unpenalized, unpenalized.size, intercept)
+        null = fit_null(design, views, loss, data, columns)
+        return cls(design, views, loss, data, factor, intercept, null)
+
+    def scale(self) -> np.ndarray:
+        """Size of gradients, per training set (F,): that at the null model."""
+        size = np.abs(np.asarray(self.null.gradient)).max(axis=1)
+        return np.where(size > 0, size, 1.0)
+
+
+class Fits(NamedTuple):
+    """Solutions in standardized units, for the columns that are ever active (a of them).
+
+    The columns are `working` (a,); `intercept` is (L, F, R) and `slopes` (L, F, R, a). Per problem (L, F, R): the
+    relative gap, the relative residual, the weighted mean deviance, the `Result` code, inner steps, and effective
+    degrees of freedom where known (else NaN).
+    """
+
+    working: np.ndarray
+    intercept: np.ndarray
+    slopes: np.ndarray
+    gap: np.ndarray
+    kkt: np.ndarray
+    deviance: np.ndarray
+    result: np.ndarray
+    steps: np.ndarray
+    df: np.ndarray
+
+
+class Piece(NamedTuple):
+    """A chunk of `Fits`: coefficients b (L, F, R, 1 + w) of the columns `working` (w,), and so on."""
+
+    working: np.ndarray
+    b: np.ndarray
+    gap: np.ndarray
+    kkt: np.ndarray
+    deviance: np.ndarray
+    steps: np.ndarray
+    df: np.ndarray

@@ -1,0 +1,135 @@
+"""The inner solver and its parts: exact ends on hard quadratics, the inverse that follows, lanes in threads or in one batch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxreg as jr
+from jaxreg.linear import lanes, march
+from jaxreg.linear.grams import find_split, second_moments
+from jaxreg.linear.inner import Quadratic, minimize
+from jaxreg.linear.pivot import Inverse, exchange
+from jaxreg.linear.walk import walk
+from tests.problems import balanced_folds, gaussian, uneven_weights
+
+
+def stationarity(gram, linear, kink, ridge, b):
+    gradient = np.einsum("bij,bj->bi", gram, b) + ridge * b - linear
+    return np.where(b == 0, np.maximum(np.abs(gradient) - kink, 0), np.abs(gradient + kink * np.sign(b))).max(axis=1)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-3])
+def test_hard_quadratics(x64, ridge):
+    """Any start, singular Grams, more columns than rank, kinks from tiny to large, entries without a kink."""
+    rng = np.random.default_rng(0)
+    factor = rng.standard_normal((40, 12, 30)) + 3 * rng.standard_normal((40, 12, 1))
+    factor[:, :, 7] = factor[:, :, 3]  # a duplicate
+    gram = np.einsum("bni,bnj->bij", factor, factor) / 12
+    linear = np.einsum("bni,bn->bi", factor, rng.standard_normal((40, 12))) / 12
+    kink = np.abs(linear).max(axis=1, keepdims=True) * rng.choice([1e-3, 1e-2, 0.3], (40, 1)) * np.ones((40, 30))
+    kink[:, 5] = 0
+    start = rng.standard_normal((40, 30)) * rng.choice([0.0, 1.0, 100.0], (40, 1))
+
+    def solve(gram, linear, kink, start):
+        problem = Quadratic(gram, linear, kink, jnp.full(30, ridge), jnp.ones(30, bool))
+        return minimize(problem, start, Inverse.empty(30), jnp.asarray(1e-10))[0]
+
+    found = jax.jit(jax.vmap(solve))(gram, linear, kink, start)
+    assert stationarity(gram, linear, kink, ridge, np.asarray(found.b)).max() < 1e-9
+    assert np.asarray(found.steps).max() < 200
+
+
+def test_entries_that_are_not_free_stay_at_zero(x64):
+    gram, linear = jnp.eye(4), jnp.array([3.0, -2.0, 5.0, 0.1])
+    free = jnp.array([True, True, False, True])
+    problem = Quadratic(gram, linear, jnp.ones(4), jnp.zeros(4), free)
+    found, _ = minimize(problem, jnp.full(4, 9.0), Inverse.empty(4), jnp.asarray(1e-12))
+    np.testing.assert_allclose(found.b, [2, -1, 0, 0], atol=1e-12)
+
+
+def test_a_ridge_that_changes_and_an_inverse_that_is_wrong_are_made_good(x64):
+    """The inverse is a help, never a source of error: junk in it costs steps, not truth."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((60, 20))
+    gram, linear = x.T @ x / 60, x.T @ rng.standard_normal(60) / 60
+    kink = np.full(20, 0.05)
+    junk = Inverse(jnp.asarray(rng.standard_normal((20, 20))), jnp.asarray(rng.random(20) < 0.5), jnp.zeros(20))
+    inverse, solve = junk, jax.jit(minimize)
+    for ridge in (0.0, 1e-3, 1.1e-3, 1.0):
+        problem = Quadratic(gram, linear, kink, np.full(20, ridge), np.ones(20, bool))
+        found, inverse = solve(problem, np.zeros(20), inverse, np.float64(1e-11))
+        assert stationarity(gram[None], linear[None], kink, ridge, np.asarray(found.b)[None])[0] < 1e-10
+
+
+def test_block_pivots_follow_the_inverse(x64):
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((100, 40))
+    gram = jnp.asarray(x.T @ x / 100)
+    inverse, members = Inverse.empty(40), np.zeros(40, bool)
+    change_all = jax.jit(
+        lambda inverse, change: jax.lax.while_loop(
+            lambda s: jnp.any(s[1]), lambda s: exchange(s[0], gram, jnp.asarray(0.0), s[1]), (inverse, change)
+        )[0]
+    )
+    for share in (0.5, 0.9, 0.1, 0.3):  # many at a time, coming and going together
+        change = rng.random(40) < share
+        inverse, members = change_all(inverse, jnp.asarray(change)), members ^ change
+        np.testing.assert_array_equal(inverse.members, members)
+        expected = np.linalg.inv(np.asarray(gram)[np.ix_(members, members)])
+        np.testing.assert_allclose(np.asarray(inverse.matrix)[np.ix_(members, members)], expected, rtol=1e-9, atol=1e-9)
+        right = np.where(members, rng.standard_normal(40), 0)
+        np.testing.assert_allclose(np.asarray(inverse.times(right))[members], expected @ right[members], rtol=1e-8)
+
+
+def test_walks_end_at_the_minimum_of_the_kinked_line(x64):
+    rng = np.random.default_rng(3)
+    factor = rng.standard_normal((200, 6, 6))
+    gram = factor @ factor.transpose(0, 2, 1) + 0.1 * np.eye(6)
+    linear, b = rng.standard_normal((2, 200, 6))
+    kink = rng.random((200, 6))
+    gradient = np.einsum("bij,bj->bi", gram, b) - linear
+    direction = -(gradient + kink * np.sign(b))
+    bend = np.einsum("bij,bj->bi", gram, direction)
+    _, step = jax.vmap(walk)(b, gradient, kink, direction, bend)
+    grid = np.linspace(0, 3, 6001) * np.asarray(step)[:, None]
+    points = b[:, None] + grid[..., None] * direction[:, None]
+    smooth = 0.5 * np.einsum("bti,bij,btj->bt", points, gram, points) - np.einsum("bti,bi->bt", points, linear)
+    values = smooth + np.sum(kink[:, None] * np.abs(points), axis=2)
+    best = np.take_along_axis(grid, values.argmin(axis=1)[:, None], 1)[:, 0]
+    np.testing.assert_allclose(step, best, rtol=2e-3)
+
+
+def test_fold_moments_by_downdating(x64):
+    x, y = gaussian(203, 7, 0.5)
+    fold = balanced_folds(203, 4)
+    whole = uneven_weights(203)
+    weights = np.stack([whole, *(np.where(fold == k, 0, whole) for k in range(4))])
+    weights /= weights.sum(axis=1, keepdims=True)
+    split = find_split(weights)
+    assert split is not None
+    found = jax.jit(second_moments)(x, np.column_stack([x[:, :3], y]), weights, split)
+    expected = np.einsum("fn,ni,nj->fij", weights, x, np.column_stack([x[:, :3], y]))
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    assert find_split(np.stack([whole, *(2 * whole for _ in range(3))])) is None  # nothing held out: equal sets
+    bootstrap = np.random.default_rng(0).multinomial(203, np.full(203, 1 / 203), 5) / 203
+    assert find_split(bootstrap) is None
+    tiny = np.stack([whole, np.where(np.arange(203) < 2, whole, 0), np.where(np.arange(203) < 2, 0, whole)])
+    assert find_split(tiny / tiny.sum(axis=1, keepdims=True)) is None  # would cancel
+
+
+@pytest.mark.parametrize("loss", [jr.Squared(), jr.Logistic()], ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("ratios", [None, [0.5, 1.0]], ids=["lasso", "net"])
+def test_one_batch_equals_threads(monkeypatch, loss, ratios):
+    """What an accelerator runs, run on this device, with working sets that change from chunk to chunk."""
+    x, y = gaussian(60, 90, 0.5)
+    target = y if isinstance(loss, jr.Squared) else (y > 0).astype(float)
+    monkeypatch.setattr(march, "ALL_COLUMNS", 32)
+    monkeypatch.setattr(march, "FEW_COLUMNS", 32)
+    options = {"loss": loss, "l1_ratios": ratios, "lams": 20, "folds": 3, "lam_min_ratio": 0.1}
+    one_by_one = jr.cross_validate(x, target, **options)
+    monkeypatch.setattr(march, "make_lanes", lanes.Batch)
+    batched = jr.cross_validate(x, target, **options)
+    assert batched.fold_gap.max() <= 1e-6
+    np.testing.assert_allclose(batched.fold_coef, one_by_one.fold_coef, atol=1e-5)
+    np.testing.assert_array_equal(batched.fold_coef != 0, one_by_one.fold_coef != 0)

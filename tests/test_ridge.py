@@ -1,0 +1,53 @@
+"""Ridge: its own certificate is that of the engine, and fold Grams by downdating are those of the folds."""
+
+import numpy as np
+import pytest
+
+import jaxreg as jr
+from jaxreg.linear.arguments import linear_data
+from jaxreg.linear.certify import certify
+from jaxreg.linear.columns import gather
+from jaxreg.linear.ridge import fit_ridge
+from jaxreg.path import make_problem
+from tests.problems import gaussian, uneven_weights
+
+LAMS = np.array([[1.0, 0.1, 0.01]])
+
+
+def problem(n, p, intercept, weights):
+    """Every argument there is, and a constant column."""
+    x, y = gaussian(n, p, 0.5)
+    x = 1 + x * np.linspace(0.1, 3, p)
+    x[:, 3] = 1.0
+    penalty = jr.L2(weight=np.linspace(0.5, 2, p))
+    data = linear_data(x, y + 2, jr.Squared(), penalty, uneven_weights(n), np.sin(np.arange(n)), None)
+    return make_problem(data, jr.Squared(), weights * data.sample_weight, intercept, True)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize(("n", "p"), [(300, 20), (50, 120)], ids=["tall", "wide"])
+def test_the_certificate_by_rows_is_the_general_one(n, p, intercept, x64):
+    """Near the solution, not at it, where both would be rounding; for ridge and for an elastic net."""
+    weights = np.concatenate([np.ones((1, n)), np.arange(n) % 4 != np.arange(4)[:, None]])
+    at = problem(n, p, intercept, weights)
+    piece = fit_ridge(at, LAMS, 1e-6)
+    assert piece.gap.max() < 1e-15
+    assert piece.kkt.max() < 1e-11
+    # One column of padding: no longer all columns in their order, for which there is the short way.
+    columns, padded = (gather(at.design, at.views, np.arange(p), width, intercept) for width in (p, p + 1))
+    free = np.asarray(columns.free)[None]
+    b = piece.b + 1e-5 * np.random.default_rng(0).standard_normal((3, 5, 1, 1 + p)) * free[:, :, None]
+    for l1 in (np.zeros_like(LAMS), 0.3 * LAMS):
+        found = certify(at, l1, LAMS, columns, b)
+        general = certify(at, l1, LAMS, padded, np.pad(b, ((0, 0),) * 3 + ((0, 1),)))
+        for name, tol in (("gap", 1e-5), ("kkt", 1e-8), ("deviance", 1e-12), ("last", 1e-9), ("before", 1e-9)):
+            np.testing.assert_allclose(getattr(found, name), getattr(general, name), rtol=tol, atol=1e-12)
+
+
+def test_folds_by_downdating_equal_folds_by_themselves(x64):
+    n, p = 300, 20
+    folds = np.arange(n) % 4 != np.arange(4)[:, None]
+    together = fit_ridge(problem(n, p, True, np.concatenate([np.ones((1, n)), folds])), LAMS, 1e-6)
+    # A sixth set, which is no fold, and everything is computed set by set.
+    apart = problem(n, p, True, np.concatenate([np.ones((1, n)), folds, np.arange(n)[None] % 3]))
+    np.testing.assert_allclose(together.b, fit_ridge(apart, LAMS, 1e-6).b[:, :5], rtol=1e-9, atol=1e-12)
