@@ -48,6 +48,7 @@ class _State(NamedTuple):
     done: jax.Array
     suspect: jax.Array
     fresh: jax.Array
+    jitter: jax.Array
 
 
 class _Aim(NamedTuple):
@@ -57,7 +58,7 @@ class _Aim(NamedTuple):
     bend: jax.Array
     wrong: jax.Array
     tries: jax.Array
-    rounds: jax.Array
+    hard: jax.Array
 
 
 def violation(b: jax.Array, g: jax.Array, kink: jax.Array, free: jax.Array) -> jax.Array:
@@ -97,6 +98,7 @@ def minimize(
     eps = jnp.finfo(gram.dtype).eps
     # Keeps nearly dependent columns solvable. The walk and the repeats remove the error that it makes.
     jitter = 1e-2 * jnp.sqrt(eps) * top + jnp.finfo(gram.dtype).tiny
+    no, none = jnp.asarray(False), jnp.asarray(0)
     stale = jnp.any(ridge > STALE * inverse.ridge) | jnp.any(STALE * ridge < inverse.ridge)
     inverse = inverse.emptied(stale)
     inverse = inverse._replace(ridge=jnp.where(stale, ridge, inverse.ridge))
@@ -115,23 +117,15 @@ def minimize(
         def aim(now: _Aim) -> _Aim:
             found, _ = jax.lax.while_loop(
                 lambda s: jnp.any(s[1]),
-                lambda s: exchange(s[0], gram, jitter, s[1]),
+                lambda s: exchange(s[0], gram, state.jitter, s[1]),
                 (now.inverse, now.chosen ^ now.inverse.members),
             )
-            direction, bend, rounds = _equations(problem, found, jnp.where(now.chosen, target, 0), tol, top)
+            direction, bend, hard = _equations(problem, found, jnp.where(now.chosen, target, 0), tol, top)
             wrong = now.chosen & entering & (direction * sign <= 0)
-            return _Aim(found, now.chosen & ~wrong, direction, bend, jnp.any(wrong), now.tries + 1, rounds)
+            return _Aim(found, now.chosen & ~wrong, direction, bend, jnp.any(wrong), now.tries + 1, hard)
 
         zero = jnp.zeros_like(b)
-        first = _Aim(
-            state.inverse.emptied(anew),
-            active | entering,
-            zero,
-            zero,
-            jnp.asarray(True),
-            jnp.asarray(0),
-            jnp.asarray(0),
-        )
+        first = _Aim(state.inverse.emptied(anew), active | entering, zero, zero, ~no, none, no)
         aimed = jax.lax.while_loop(lambda a: a.wrong & (a.tries < 6), aim, first)
         lost = jnp.any(entering) & ~jnp.any(entering & aimed.chosen)
         steep = slope(b, g, kink, aimed.direction)
@@ -152,14 +146,26 @@ def minimize(
         still = ~jnp.any(direction != 0)
         moved, reach = walk(b, g, kink, direction, bend)
         b, reach = jnp.where(still, b, moved), jnp.where(still, 1, reach)
-        g = problem.times(b) - linear
+        g = g + jnp.where(still, 0, reach) * bend
         # Of the violators, only those near the worst may enter after a short walk; all of them after long ones.
         short, long = bad | (reach < 0.1), ~bad & (reach > 0.5)
         choosier = jnp.where(short, 1 - jnp.maximum((1 - state.choosy) / 4, 1e-3), state.choosy)
         choosier = jnp.where(long, jnp.maximum(1 - 2 * (1 - state.choosy), 0), choosier)
         choosy = jnp.where(jnp.any(entering), choosier, state.choosy)
-        suspect = bad | lost | (aimed.rounds > 5)
-        return judge(_State(b, g, aimed.inverse, choosy, state.steps + 1, state.violation, state.done, suspect, anew))
+        # Even a new inverse may be off where many columns depend on each other: more jitter makes it right.
+        raised = bad & anew & (state.jitter < 1e-3 * top)
+        return judge(
+            state._replace(
+                b=b,
+                g=g,
+                inverse=aimed.inverse,
+                choosy=choosy,
+                steps=state.steps + 1,
+                suspect=bad | lost | aimed.hard,
+                fresh=anew & ~raised,
+                jitter=jnp.where(raised, 1e3 * state.jitter, state.jitter),
+            )
+        )
 
     def judge(state: _State) -> _State:
         left = problem.violation(state.b, state.g)
@@ -168,8 +174,7 @@ def minimize(
         return state._replace(violation=left, done=left <= jnp.maximum(tol, rounding))
 
     b = jnp.where(free, start, 0)
-    no, none = jnp.asarray(False), jnp.asarray(0)
-    start_state = _State(b, problem.times(b) - linear, inverse, jnp.zeros_like(tol), none, tol, no, no, no)
+    start_state = _State(b, problem.times(b) - linear, inverse, jnp.zeros_like(tol), none, tol, no, no, no, jitter)
     end = jax.lax.while_loop(lambda s: ~s.done & (s.steps < max_steps), body, judge(start_state))
     return Inner(end.b, end.violation, end.steps), end.inverse
 
@@ -187,7 +192,7 @@ class _Correction(NamedTuple):
 def _equations(
     problem: Quadratic, inverse: Inverse, right: jax.Array, tol: jax.Array, top: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Solve the equations of the inverse's members. Returns solution, Hessian times it, and rounds of correction."""
+    """Solve the equations of the inverse's members. Returns solution, Hessian times it, and whether that was hard."""
     members = inverse.members
     goal = jnp.maximum(0.05 * tol, 1e-3 * jnp.max(jnp.abs(right)))
 
@@ -212,4 +217,5 @@ def _equations(
         x, bend, jnp.where(members, right - bend, 0), x, jnp.ones_like(tol), jnp.asarray(0), jnp.asarray(False)
     )
     end = jax.lax.while_loop(off, correct, first)
-    return end.x, end.bend, end.rounds
+    unsolved = jnp.max(jnp.abs(end.residual)) > jnp.maximum(goal, 0.1 * jnp.max(jnp.abs(right)))
+    return end.x, end.bend, unsolved | (end.rounds > 5)
