@@ -32,8 +32,10 @@ def test_hard_quadratics(x64, ridge):
     start = rng.standard_normal((40, 30)) * rng.choice([0.0, 1.0, 100.0], (40, 1))
 
     def solve(gram, linear, kink, start):
-        problem = Quadratic(gram, linear, kink, jnp.full(30, ridge), jnp.ones(30, bool))
-        return minimize(problem, start, Inverse.empty(30), jnp.asarray(1e-10))[0]
+        problem = Quadratic(
+            gram, start, gram @ start - linear + ridge * start, kink, jnp.full(30, ridge), jnp.ones(30, bool)
+        )
+        return minimize(problem, Inverse.empty(30), jnp.asarray(1e-10))[0]
 
     found = jax.jit(jax.vmap(solve))(gram, linear, kink, start)
     assert stationarity(gram, linear, kink, ridge, np.asarray(found.b)).max() < 1e-9
@@ -41,10 +43,10 @@ def test_hard_quadratics(x64, ridge):
 
 
 def test_entries_that_are_not_free_stay_at_zero(x64):
-    gram, linear = jnp.eye(4), jnp.array([3.0, -2.0, 5.0, 0.1])
+    linear, start = jnp.array([3.0, -2.0, 5.0, 0.1]), jnp.array([9.0, 9.0, 0.0, 9.0])
     free = jnp.array([True, True, False, True])
-    problem = Quadratic(gram, linear, jnp.ones(4), jnp.zeros(4), free)
-    found, _ = minimize(problem, jnp.full(4, 9.0), Inverse.empty(4), jnp.asarray(1e-12))
+    problem = Quadratic(jnp.eye(4), start, start - linear, jnp.ones(4), jnp.zeros(4), free)
+    found, _ = minimize(problem, Inverse.empty(4), jnp.asarray(1e-12))
     np.testing.assert_allclose(found.b, [2, -1, 0, 0], atol=1e-12)
 
 
@@ -57,8 +59,8 @@ def test_a_ridge_that_changes_and_an_inverse_that_is_wrong_are_made_good(x64):
     junk = Inverse(jnp.asarray(rng.standard_normal((20, 20))), jnp.asarray(rng.random(20) < 0.5), jnp.zeros(20))
     inverse, solve = junk, jax.jit(minimize)
     for ridge in (0.0, 1e-3, 1.1e-3, 1.0):
-        problem = Quadratic(gram, linear, kink, np.full(20, ridge), np.ones(20, bool))
-        found, inverse = solve(problem, np.zeros(20), inverse, np.float64(1e-11))
+        problem = Quadratic(gram, np.zeros(20), -linear, kink, np.full(20, ridge), np.ones(20, bool))
+        found, inverse = solve(problem, inverse, np.float64(1e-11))
         assert stationarity(gram[None], linear[None], kink, ridge, np.asarray(found.b)[None])[0] < 1e-10
 
 

@@ -47,15 +47,15 @@ def squared_chunk(
     The intercept takes no part: columns are centered under the training set's weights.
     """
 
-    def step(
-        carry: tuple[jax.Array, Inverse], strength: tuple[jax.Array, jax.Array]
-    ) -> tuple[tuple[jax.Array, Inverse], Chunk]:
-        b, inverse = carry
+    def step(carry: tuple, strength: tuple[jax.Array, jax.Array]) -> tuple[tuple, Chunk]:
+        b, g, inverse = carry  # g without the ridge, which changes
         kink, ridge = (s * strengths.factor for s in strength)
-        found, inverse = minimize(Quadratic(gram, linear, kink, ridge, free), b, inverse, tol)
-        return (found.b, inverse), Chunk(*found)
+        found, inverse = minimize(Quadratic(gram, b, g + ridge * b, kink, ridge, free), inverse, tol)
+        return (found.b, found.gradient - ridge * found.b, inverse), Chunk(found.b, found.violation, found.steps)
 
-    (_, inverse), found = jax.lax.scan(step, (start, inverse), (strengths.l1, strengths.l2))
+    b = jnp.where(free, start, 0)
+    carry = (b, dot(gram, b) - linear, inverse)
+    (_, _, inverse), found = jax.lax.scan(step, carry, (strengths.l1, strengths.l2))
     return found, inverse
 
 
@@ -141,8 +141,8 @@ def newton_chunk(
         def body(state: _Newton) -> _Newton:
             b, eta, g = state.b, state.eta, state.g
             gram, inverse = jax.lax.cond(state.slow, renew, lambda s: (s.gram, s.inverse), state)
-            model = Quadratic(gram, dot(gram, b) - (g - ridge * b), kink, ridge, free)
-            found, inverse = minimize(model, b, inverse, jnp.maximum(0.2 * tol, 0.01 * state.violation))
+            model = Quadratic(gram, b, g, kink, ridge, free)
+            found, inverse = minimize(model, inverse, jnp.maximum(0.2 * tol, 0.01 * state.violation))
             move = found.b - b
             eta_move = samples.predict(move)
             predicted = jnp.sum(g * move + kink * (jnp.abs(found.b) - jnp.abs(b)))
