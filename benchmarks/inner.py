@@ -4,9 +4,9 @@
     python -m benchmarks.inner 10000      # only those whose name has this in it; `lanes` for the lanes
 
 All stop at a KKT residual of `TOL`·λ_max, judged afterwards by NumPy. Compilation is apart; times are medians of
-three, of one above three seconds. A bound on iterations, raised threefold until the next might take `CAP` seconds, stops
-who needs longer. Batched solvers advance all λ at once, from zero, and end with the slowest; the others warm-start λ by λ.
-Iterations are per λ: steps, products with the batch, or epochs, and after a plus the steps of the polish.
+three, of one above three seconds. A bound on iterations, raised threefold until the next might take `CAP` seconds,
+stops who needs longer. Batched solvers advance all λ at once, from zero, and end with the slowest; the others
+warm-start λ by λ. Iterations are per λ: steps, products with the batch, or epochs; after a plus those of the polish.
 """
 
 import statistics
@@ -47,14 +47,6 @@ def shrink(x: jax.Array, by: jax.Array) -> jax.Array:
     return jnp.sign(x) * jnp.maximum(jnp.abs(x) - by, 0)
 
 
-class Answer(NamedTuple):
-    """Coefficients (L, p), iterations per λ in words, and whether a bound on them ended the run."""
-
-    b: jax.Array
-    count: str
-    capped: bool
-
-
 @partial(jax.jit, static_argnames="forget")
 def pivots(path: Path, starts: jax.Array | None = None, forget: bool = False) -> tuple[jax.Array, jax.Array]:
     """jaxreg's own, along λ, from the last solution or the given starts (L, p). Returns solutions and steps."""
@@ -78,12 +70,11 @@ def pivots(path: Path, starts: jax.Array | None = None, forget: bool = False) ->
 
 def until_solved(path: Path, tol: jax.Array, budget: int, state: tuple, body: Callable) -> tuple[jax.Array, jax.Array]:
     """Iterate on a batch, whose solutions are state[0], until every λ is solved; looks every few iterations."""
-    left = jax.vmap(violation, in_axes=(0, 0, 0, None))
 
     def some(carry):
         state = jax.lax.fori_loop(0, EVERY, lambda _, s: body(s), carry[0])
         g = dot(state[0], path.gram) - path.linear
-        return state, carry[1] + EVERY, jnp.max(left(state[0], g, path.lams, jnp.asarray(True)))
+        return state, carry[1] + EVERY, jnp.max(jax.vmap(violation, (0, 0, 0, None))(state[0], g, path.lams, True))
 
     first = (state, jnp.asarray(0), jnp.asarray(jnp.inf))
     end = jax.lax.while_loop(lambda c: (c[2] > tol) & (c[1] < budget), some, first)
@@ -99,8 +90,7 @@ def fista(path: Path, top: jax.Array, tol: jax.Array, budget: int) -> tuple[jax.
         b, ahead, t = state
         moved = shrink(ahead - (dot(ahead, path.gram) - path.linear) / top, by)
         uphill = jnp.sum((ahead - moved) * (moved - b), axis=1, keepdims=True) > 0
-        t = jnp.where(uphill, 1.0, t)
-        later = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
+        later = (1 + jnp.sqrt(1 + 4 * jnp.where(uphill, 1, t) ** 2)) / 2
         return moved, moved + jnp.where(uphill, 0, (t - 1) / later) * (moved - b), later
 
     return until_solved(path, tol, budget, (zero, zero, jnp.ones((path.lams.size, 1))), body)
@@ -132,8 +122,7 @@ def coordinate_descent(path: Path, budget: int) -> tuple[jax.Array, jax.Array]:
                 b, g = now
                 new = shrink(b[j] - g[j] / diagonal[j], lam / diagonal[j])
                 # Most stay at zero: passing over their rows saves two thirds of the time.
-                g = jax.lax.cond(new == b[j], lambda g: g, lambda g: g + (new - b[j]) * gram[j], g)
-                return b.at[j].set(new), g
+                return b.at[j].set(new), jax.lax.cond(new != b[j], lambda g: g + (new - b[j]) * gram[j], lambda g: g, g)
 
             b, g, history, count, total, _ = state
             b, g = jax.lax.fori_loop(0, p, coordinate, (b, g))
@@ -142,62 +131,51 @@ def coordinate_descent(path: Path, budget: int) -> tuple[jax.Array, jax.Array]:
             return b, g, history, count + 1, total + 1, violation(b, g, lam, free)
 
         def extrapolate(history):
-            moves = jnp.diff(history[:, 0], axis=0)
-            system = dot(moves, moves.T)
+            system = dot(moves := jnp.diff(history[:, 0], axis=0), moves.T)
             mix = definite.solve(system + 1e-12 * jnp.trace(system) * jnp.eye(MEMORY), jnp.ones(MEMORY))
             # The gradient is affine, and the weights sum to one: it extrapolates as the iterates do.
-            b, g = jnp.tensordot(mix / jnp.sum(mix), history[1:], 1)
-            last = history[-1]
-            value, before = (0.5 * b @ (g - linear) + lam * jnp.sum(jnp.abs(b)) for b, g in ((b, g), last))
-            better = value < before
-            return jnp.where(better, b, last[0]), jnp.where(better, g, last[1])
+            new, last = jnp.tensordot(mix / jnp.sum(mix), history[1:], 1), history[-1]
+            value, before = (0.5 * b @ (g - linear) + lam * jnp.sum(jnp.abs(b)) for b, g in (new, last))
+            return tuple(jnp.where(value < before, new, last))
 
-        b, total = carry
-        g = dot(gram, b) - linear
+        (b, total), g = carry, dot(gram, carry[0]) - linear
         state = (b, g, jnp.zeros((MEMORY + 1, 2, p)), jnp.asarray(0), total, violation(b, g, lam, free))
-        end = jax.lax.while_loop(lambda s: (s[5] > path.tol) & (s[4] < budget), epoch, state)
+        end = jax.lax.while_loop(lambda s: (s[5] > path.tol) & (s[4] < budget * path.lams.size), epoch, state)
         return (end[0], end[4]), end[0]
 
     (_, total), b = jax.lax.scan(solve, (jnp.zeros(p), jnp.asarray(0)), path.lams)
-    return b, total
+    return b, total / path.lams.size
 
 
-def solvers(path: Path) -> Iterator[tuple[str, Callable[[int], Answer]]]:
-    """Name, and a function of the bound on iterations."""
+def solvers(path: Path) -> Iterator[tuple[str, Callable[[int], tuple[jax.Array, str, bool]]]]:
+    """Name, and a function of the bound on iterations: coefficients, iterations in words, whether it was reached."""
     top, rough = np.linalg.eigvalsh(path.gram)[-1], ROUGH * path.lams[0]
 
-    def along(budget: int, forget: bool) -> Answer:
-        b, steps = pivots(path, forget=forget)
-        return Answer(b, f"{steps.mean():.1f}", bool(jnp.any(steps >= 500)))
+    def told(budget: int, b: jax.Array, count: jax.Array, polish: bool = False) -> tuple[jax.Array, str, bool]:
+        words, over = f"{count.mean():.4g}", bool((count >= budget).any())
+        if polish and not over:
+            b, steps = pivots(path, b)
+            words += f" + {steps.mean():.3g}"
+        return b, words, over
 
-    def polished(b: jax.Array, count: jax.Array, budget: int) -> Answer:
-        b, steps = pivots(path, b)
-        return Answer(b, f"{count} + {steps.mean():.1f}", int(count) >= budget)
-
-    def by_admm(budget: int) -> Answer:
+    def by_admm(budget: int) -> tuple[jax.Array, str, bool]:
         values, vectors = np.linalg.eigh(path.gram)
         # The best for a definite quadratic alone (Ghadimi et al. 2015), zeros left out.
         rho = np.sqrt(values[-1] * values[values > 1e-9 * values[-1]][0])
-        return polished(*admm(path, (vectors / (values + rho)) @ vectors.T, rho, rough, budget), budget)
+        return told(budget, *admm(path, (vectors / (values + rho)) @ vectors.T, rho, rough, budget), polish=True)
 
-    def plain(b: jax.Array, count: jax.Array, budget: int, share: int = 1) -> Answer:
-        return Answer(b, f"{count / share:.{int(share > 1)}f}", int(count) >= budget)
-
-    yield "block pivots", partial(along, forget=False)
-    yield "block pivots, inverse forgotten", partial(along, forget=True)
-    yield "FISTA", lambda budget: plain(*fista(path, top, path.tol, budget), budget)
-    yield "FISTA to 1e-3, then pivots", lambda budget: polished(*fista(path, top, rough, budget), budget)
+    yield "block pivots", lambda _: told(500, *pivots(path))
+    yield "block pivots, inverse forgotten", lambda _: told(500, *pivots(path, forget=True))
+    yield "FISTA", lambda budget: told(budget, *fista(path, top, path.tol, budget))
+    yield "FISTA to 1e-3, then pivots", lambda budget: told(budget, *fista(path, top, rough, budget), polish=True)
     yield "ADMM to 1e-3, then pivots", by_admm
-    yield (
-        "coordinate descent, Anderson",
-        lambda budget: plain(*coordinate_descent(path, budget), budget, path.lams.size),
-    )
+    yield "coordinate descent, Anderson", lambda budget: told(budget // 10, *coordinate_descent(path, budget // 10))
 
 
-def seconds(run: Callable[[], Any], repeats: int = 3) -> tuple[Any, float]:
+def seconds(run: Callable[[], Any]) -> tuple[Any, float]:
     """Result and median time, of one run where that takes long."""
     times: list[float] = []
-    while not times or (len(times) < repeats and times[0] < 3):
+    while not times or (len(times) < 3 and times[0] < 3):
         start = time.perf_counter()
         result = jax.block_until_ready(run())
         times.append(time.perf_counter() - start)
@@ -220,18 +198,15 @@ def make_path(X: np.ndarray, y: np.ndarray, ratio: float) -> Path:
 
 def race(name: str, path: Path) -> None:
     """Print the lines of one problem."""
-    print(f"\n{name:32s} {'time':>9s} {'KKT':>8s} {'iterations':>12s}")
+    print(f"\n{name:32s} {'time':>9s} {'KKT':>8s} {'iterations':>14s}")
     for solver, solve in solvers(path):
-        solve(budget := 3 * EVERY)
-        answer, taken = seconds(partial(solve, budget))
-        while answer.capped and 3 * taken < CAP:
+        solve(budget := 900)
+        (b, count, over), taken = seconds(partial(solve, budget))
+        while over and 3 * taken < CAP:
             budget *= 3
-            answer, taken = seconds(partial(solve, budget), 1)
-        if not answer.capped:
-            answer, taken = seconds(partial(solve, budget))
-        stopped = "  stopped" if answer.capped else ""
-        left = residual(path, np.asarray(answer.b))
-        print(f"{solver:32s} {taken:7.3f} s {left:8.0e} {answer.count:>12s}{stopped}", flush=True)
+            (b, count, over), taken = seconds(partial(solve, budget))
+        left, stopped = residual(path, np.asarray(b)), "  stopped" if over else ""
+        print(f"{solver:32s} {taken:7.3f} s {left:8.0e} {count:>14s}{stopped}", flush=True)
 
 
 def lanes(name: str, X: np.ndarray, y: np.ndarray) -> None:
@@ -245,11 +220,10 @@ def lanes(name: str, X: np.ndarray, y: np.ndarray) -> None:
         with jax.enable_x64(True):
             return jax.block_until_ready(pivots(path))[0]
 
-    pool = ThreadPoolExecutor(2)
     ways = {
         "one by one, one program": partial(jax.jit(lambda batch: jax.lax.map(pivots, batch)[0]), batch),
         "vmap": partial(jax.jit(lambda batch: jax.vmap(pivots)(batch)[0]), batch),
-        "two threads": lambda: list(pool.map(alone, apart)),
+        "two threads": lambda: list(ThreadPoolExecutor(2).map(alone, apart)),
     }
     print(f"\n{name + ', 11 lanes':32s} {'time':>9s} {'KKT':>8s}")
     for way, run in ways.items():

@@ -7,7 +7,9 @@ import numpy as np
 from jaxreg._programs import program
 from jaxreg.linear import definite
 from jaxreg.linear.columns import Columns, bucket, gather
+from jaxreg.linear.pivot import dot
 from jaxreg.linear.problem import Problem
+from jaxreg.losses import Squared
 
 
 def degrees_of_freedom(
@@ -35,9 +37,11 @@ def degrees_of_freedom(
     active = active | (l1 == 0)[:, None]
     n = problem.design.shape[0]
     columns = gather(problem.design, problem.views, index, index.size, problem.intercept)
-    eta = columns.predict(jnp.zeros(len(b), int), jnp.asarray(b)) + problem.data.offset
-    curvature = problem.loss.second_derivative(eta, problem.data.target)
-    weights = problem.data.weights[0] * curvature
+    weights = problem.data.weights[0]
+    if not isinstance(problem.loss, Squared):
+        # (L, n): every fit has a curvature of its own.
+        eta = columns.predict(jnp.zeros(len(b), int), jnp.asarray(b)) + problem.data.offset
+        weights = weights * problem.loss.second_derivative(eta, problem.data.target)
     ridge = l2[:, None] * problem.factor[index]
     most = int(active.sum(axis=1).max())
     if most <= n:
@@ -45,8 +49,9 @@ def degrees_of_freedom(
         order = np.argsort(~active, axis=1, kind="stable")[:, :size]
         chosen = np.take_along_axis(active, order, axis=1)
         shrinkage = np.take_along_axis(ridge, order, axis=1)
-        return np.asarray(_by_columns(columns, *map(jnp.asarray, (order, chosen, shrinkage)), weights))
-    return np.asarray(_by_samples(columns, jnp.asarray(active & (ridge > 0)), jnp.asarray(ridge), weights))
+        return np.asarray(_by_columns(columns, order, chosen, shrinkage, weights))
+    weights = jnp.broadcast_to(weights, (len(b), n))
+    return np.asarray(_by_samples(columns, active & (ridge > 0), ridge, weights))
 
 
 def _view(columns: Columns, weight: jax.Array) -> jax.Array:
@@ -60,17 +65,23 @@ def _view(columns: Columns, weight: jax.Array) -> jax.Array:
 def _by_columns(
     columns: Columns, order: jax.Array, chosen: jax.Array, ridge: jax.Array, weights: jax.Array
 ) -> jax.Array:
+    def gram_of(weight: jax.Array) -> jax.Array:
+        x = _view(columns, weight)
+        return dot(x.T, x)
+
     def one(task: tuple[jax.Array, ...]) -> jax.Array:
-        which, real, shrinkage, weight = task
-        x = _view(columns, weight)[:, which] * real
-        gram = x.T @ x
+        which, real, shrinkage, gram = task
+        gram = jnp.where(real[:, None] & real, gram[which][:, which], 0)
         # tr(S⁻¹G) = count − tr(S⁻¹Λ) for S = G + Λ; the jitter gives dependent, unpenalized columns no weight.
         jitter = 1e-12 * jnp.max(jnp.diagonal(gram))
         system = gram + jnp.diag(jnp.where(real, shrinkage + jitter, 1))
         inverse = definite.solve(system, jnp.eye(system.shape[0]))
         return jnp.sum(real) - jnp.sum(jnp.where(real, shrinkage + jitter, 0) * jnp.diagonal(inverse))
 
-    return jax.lax.map(one, (order, chosen, ridge, weights))
+    if weights.ndim == 1:
+        gram = gram_of(weights)
+        return jax.lax.map(lambda task: one((*task, gram)), (order, chosen, ridge))
+    return jax.lax.map(lambda task: one((*task[:3], gram_of(task[3]))), (order, chosen, ridge, weights))
 
 
 @program()

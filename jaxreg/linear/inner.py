@@ -10,6 +10,8 @@ from jaxreg.linear.walk import slope, walk
 
 STALE = 1.5
 """Ratio by which the ridge may drift from that of the inverse before it is made anew."""
+LEAVERS = 16
+"""Most entries sent to zero at once because the equations would carry them past it."""
 
 
 class Quadratic(NamedTuple):
@@ -60,9 +62,11 @@ class _State(NamedTuple):
 class _Aim(NamedTuple):
     inverse: Inverse
     chosen: jax.Array
+    leaving: jax.Array
     direction: jax.Array
     bend: jax.Array
     wrong: jax.Array
+    again: jax.Array
     tries: jax.Array
     hard: jax.Array
 
@@ -123,13 +127,29 @@ def minimize(problem: Quadratic, inverse: Inverse, tol: jax.Array, max_steps: in
                 lambda s: exchange(s[0], gram, state.jitter, s[1]),
                 (now.inverse, now.chosen ^ now.inverse.members),
             )
-            direction, bend, hard = _equations(problem, found, jnp.where(now.chosen, target, 0), tol, top)
-            wrong = now.chosen & entering & (direction * sign <= 0)
-            return _Aim(found, now.chosen & ~wrong, direction, bend, jnp.any(wrong), now.tries + 1, hard)
+            # Entries that leave go to zero in one full step; the others take that into account.
+            fixed = jnp.where(now.leaving, -b, 0)
+            pushed = jax.lax.cond(jnp.any(now.leaving), problem.times, jnp.zeros_like, fixed)
+            x, bend, hard = _equations(problem, found, jnp.where(now.chosen, target - pushed, 0), tol, top)
+            wrong = now.chosen & entering & (x * sign <= 0)
+            leaving = now.chosen & (kink > 0) & ((b + x) * b < 0)
+            leaving = leaving & (jnp.sum(leaving) <= LEAVERS) & (now.tries < 2)
+            return _Aim(
+                inverse=found,
+                chosen=now.chosen & ~wrong & ~leaving,
+                leaving=now.leaving | leaving,
+                direction=x + fixed,
+                bend=bend + pushed,
+                wrong=jnp.any(wrong),
+                again=jnp.any(wrong | leaving),
+                tries=now.tries + 1,
+                hard=hard,
+            )
 
         zero = jnp.zeros_like(b)
-        first = _Aim(state.inverse.emptied(anew), active | entering, zero, zero, ~no, none, no)
-        aimed = jax.lax.while_loop(lambda a: a.wrong & (a.tries < 6), aim, first)
+        nobody = jnp.zeros_like(free)
+        first = _Aim(state.inverse.emptied(anew), active | entering, nobody, zero, zero, no, ~no, none, no)
+        aimed = jax.lax.while_loop(lambda a: a.again & (a.tries < 6), aim, first)
         lost = jnp.any(entering) & ~jnp.any(entering & aimed.chosen)
         steep = slope(b, g, kink, aimed.direction)
         bad = aimed.wrong | ~jnp.all(jnp.isfinite(aimed.direction)) | (steep >= 0) | (lost & state.fresh)

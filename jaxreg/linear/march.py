@@ -30,6 +30,8 @@ LONG_CHUNK = 50
 """The same where nothing is screened."""
 SPARE = 32
 """Room for columns that enter: as many as are active, and these."""
+MANY = 224
+"""But no more than this."""
 WIDTH = 64
 """Narrowest working set; wider ones are powers of two."""
 
@@ -86,7 +88,7 @@ class March:
         wanted = [self._candidates(m, l1[-1, m]) for m in lanes]
         found_b: list = [None] * len(lanes)
         steps = np.zeros(l1.shape, dtype=int)
-        precision, sharpened, todo = max(1e-2 * self.tol, 1e-13), 0, list(lanes)
+        precision, sharpened, rounds, todo = max(1e-2 * self.tol, 1e-13), 0, 0, list(lanes)
         while True:
             if not self.lanes.individual:
                 # One batch: all lanes run again, on columns that all share.
@@ -105,8 +107,10 @@ class March:
                 lost = screen.missing(found.excess[m], 10 * precision * self.scale[m], wanted[m])
                 if lost.size:
                     self._place(m, wanted[m], found_b[m][0])
-                    wanted[m] = np.union1d(wanted[m], lost[: max(64, wanted[m].size // 4)])
+                    lost = lost[: max(WIDTH, min(MANY, wanted[m].size // 2))]
+                    wanted[m] = self._widened(wanted[m], found_b[m], lost, again=rounds > 0)
                     todo.append(m)
+            rounds += 1
             if not todo:
                 measure = np.where(np.isnan(found.gap), found.kkt, found.gap)
                 todo = np.flatnonzero(~(measure <= self.tol).all(axis=0)).tolist()
@@ -127,11 +131,14 @@ class March:
         near = screen.closeness(self.gradient[m], before, self.problem.factor, self.here[m], self.there[m], l1)
         active = np.union1d(np.flatnonzero(self.b[m, 1:]), self.always)
         near[active] = np.inf
-        found = np.flatnonzero(near >= 1)
-        most = self._width(active.size + max(SPARE, min(active.size, 4 * SPARE)))
-        if found.size > most:
-            found = np.sort(found[np.argpartition(-near[found], most)[:most]])
-        return found
+        # A lasso has no more active columns than there are rows, and seldom twice as many as a chunk ago.
+        rows = self.problem.design.shape[0]
+        most = self._width(min(active.size + min(active.size, MANY), rows + active.size // 4) + SPARE)
+        width = min(most, self._width(int(np.count_nonzero(near >= 1))))
+        # What is in the store costs nothing more: it fills what room there is.
+        near = np.where((near >= 1) | (self.slot >= 0), near, -1)
+        best = np.argpartition(-near, width - 1)[:width] if width < near.size else np.arange(near.size)
+        return np.sort(best[near[best] >= 0])
 
     def _hold(self, wanted: list[np.ndarray]) -> None:
         """See that the store has all columns that any lane wants."""
@@ -146,8 +153,15 @@ class March:
     def _width(self, size: int) -> int:
         """Room for so many columns: a power of two, or one and a half times it where that saves much."""
         p = self.b.shape[1] - 1
-        width = bucket(size, p)
-        return width * 3 // 4 if 1024 <= width < p and size <= width * 3 // 4 else width
+        width = bucket(size, 2 * p)
+        return min(width * 3 // 4 if width >= 1024 and size <= width * 3 // 4 else width, p)
+
+    def _widened(self, mine: np.ndarray, b: np.ndarray, lost: np.ndarray, again: bool) -> np.ndarray:
+        """A working set with lost columns: the first time those that no λ used make room, if that keeps it narrow."""
+        everyone = np.union1d(mine, lost)
+        if again or self._width(everyone.size) == self._width(mine.size):
+            return everyone
+        return np.union1d(mine[(b[:, 1:] != 0).any(axis=0) | (self.problem.factor[mine] == 0)], lost)
 
     def _task(self, m: int, mine: np.ndarray, width: int, l1: np.ndarray, l2: np.ndarray, precision: float) -> Task:
         width = self._width(mine.size) if self.lanes.individual else width
