@@ -200,7 +200,7 @@ def original_scale(problem: Problem, fits: Fits) -> tuple[np.ndarray, np.ndarray
 def make_paths(problem: Problem, fits: Fits, penalty: Elastic, mix: np.ndarray, grid: np.ndarray) -> list[Path]:
     """One `Path` per l1 ratio, of the first training set."""
     slopes, intercepts = original_scale(problem, fits)
-    p, null_deviance = problem.design.shape[1], float(problem.null.deviance[0])
+    p, null_deviance = problem.design.shape[1], float(np.asarray(problem.null.deviance)[0])
     deviance = fits.deviance[:, 0]
     paths = []
     for r in range(len(mix)):

@@ -14,11 +14,13 @@ import numpy as np
 
 from jaxreg._programs import program
 from jaxreg.linear.columns import Columns, Data
-from jaxreg.linear.design import Design, Views, over_rows
+from jaxreg.linear.design import Dense, Design, Views, over_rows
 from jaxreg.linear.pivot import dot
 
 ROWS = 1024
 """Rows multiplied at a time, which bounds the weighted copy."""
+LEVEL = 10
+"""Mean of a column beside its spread, up to which its second moment about zero is accurate enough."""
 LEAST = 64
 """Fewest columns added at a time; more are added by powers of two, so that few shapes are compiled."""
 
@@ -75,7 +77,7 @@ def find_split(weights: np.ndarray) -> Split | None:
     share = np.zeros((len(blocks), most))
     for k, block in enumerate(blocks):
         rows[k, : block.size], share[k, : block.size] = block, whole[block]
-    return Split(jnp.asarray(rows), jnp.asarray(share), jnp.asarray(kept))
+    return Split(*jax.device_put((rows, share, kept)))
 
 
 def second_moments(left: jax.Array, right: jax.Array, weights: jax.Array, split: Split | None) -> jax.Array:
@@ -101,24 +103,39 @@ def _by_blocks(left: jax.Array, right: jax.Array, weight: jax.Array) -> jax.Arra
     return over_rows(weight.size, ROWS, product)
 
 
+def full_store(design: Design, views: Views, data: Data, split: Split | None, intercept: bool, *, gram: bool) -> Store:
+    """All columns of the design, in their order; without a Gram where a loss makes its own.
+
+    A dense matrix in float64 is used as it stands, without a copy, where no mean is large beside its spread.
+    """
+    mean, scale = np.asarray(views.mean)[0], np.asarray(views.scale)[0]
+    exact = isinstance(design, Dense) and design.X.dtype == np.float64
+    if isinstance(design, Dense) and exact and (np.abs(mean) <= LEVEL * scale).all():
+        x, center = design.X, np.zeros_like(mean)
+    else:
+        x, center = _centered(design, mean), mean
+    store = _full(x, views, data, split, intercept, center, gram=gram)
+    return dataclasses.replace(store, columns=dataclasses.replace(store.columns, x=x))
+
+
+@program()
+def _centered(design: Design, center: jax.Array) -> jax.Array:
+    return design.gather(None, center)
+
+
 @program(static=("gram",))
-def full_store(
-    design: Design, views: Views, data: Data, split: Split | None, intercept: jax.Array, *, gram: bool
+def _full(
+    x: jax.Array, views: Views, data: Data, split: Split | None, intercept: jax.Array, center: jax.Array, *, gram: bool
 ) -> Store:
-    """All columns of the design, in their order; without a Gram where a loss makes its own."""
-    p = design.shape[1]
-    index, center = jnp.arange(p), views.mean[0]
-    first = jnp.broadcast_to(intercept, (views.weights.shape[0], 1))
-    columns = Columns(
-        design.gather(None, center),
-        views.mean - center,
-        views.scale,
-        jnp.concatenate([first, views.varies], axis=1),
-        index,
-    )
+    """The store of x, but for x itself: a program would copy it."""
+    many, p = views.mean.shape
+    first = jnp.broadcast_to(intercept, (many, 1))
+    free = jnp.concatenate([first, views.varies], axis=1)
+    columns = Columns(x, views.mean - center, views.scale, free, jnp.arange(p))
+    without = dataclasses.replace(columns, x=jnp.zeros((0, 0)))
     if not gram:
-        return Store(columns, jnp.zeros((len(views.weights), 0, 0)), jnp.zeros((len(views.weights), 0)))
-    return Store(columns, second_moments(columns.x, columns.x, data.weights, split), _linear(columns, data, intercept))
+        return Store(without, jnp.zeros((many, 0, 0)), jnp.zeros((many, 0)))
+    return Store(without, second_moments(x, x, data.weights, split), _linear(columns, data, intercept))
 
 
 def _linear(columns: Columns, data: Data, intercept: jax.Array) -> jax.Array:

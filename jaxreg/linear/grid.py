@@ -36,7 +36,7 @@ def make_grid(problem: Problem, mix: float, lams: Any, lam_min_ratio: float | No
 
     n, p = problem.design.shape
     penalized = problem.factor > 0
-    gradient = np.asarray(problem.null.gradient[0])[penalized]
+    gradient = np.asarray(problem.null.gradient)[0, penalized]
     weights = problem.factor[penalized]
     top = float(_lam_max(ElasticNet(1.0, mix, weights), gradient))
     ratio = (1e-3 if n > p else 1e-2) if lam_min_ratio is None else lam_min_ratio

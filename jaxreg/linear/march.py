@@ -71,7 +71,7 @@ class March:
         if gram and problem.intercept:
             # Centered columns leave the intercept at the mean: it takes no part in the solution.
             data = problem.data
-            self.level = (np.asarray(data.weights) @ np.asarray(data.target - data.offset))[self.f]
+            self.level = (np.asarray(data.weights) @ (np.asarray(data.target) - np.asarray(data.offset)))[self.f]
         self.gradient = np.asarray(problem.null.gradient)[self.f]
         self.before: np.ndarray | None = None
         # The null model is the solution down to the λ where the first column enters.

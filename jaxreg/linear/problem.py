@@ -3,7 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from jaxreg.linear.columns import Data, gather
@@ -36,7 +36,7 @@ class Problem:
         intercept: bool,
     ) -> "Problem":
         """Fit the null models."""
-        data = Data(jnp.asarray(target), jnp.asarray(offset), views.weights)
+        data = Data(jax.device_put(target), jax.device_put(offset), views.weights)
         unpenalized = np.flatnonzero(factor == 0)
         columns = gather(design, views, unpenalized, unpenalized.size, intercept)
         null = fit_null(design, views, loss, data, columns)

@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg._programs import program
 from jaxreg._threads import one_lapack_thread
 from jaxreg.linear import Fits, Problem, fit
 from jaxreg.linear.arguments import linear_data, mixes, tolerance
+from jaxreg.linear.design import Design
 from jaxreg.linear.grid import make_grid
 from jaxreg.linear.leave_one_out import leave_one_out
 from jaxreg.losses import Loss, Squared
@@ -170,7 +172,7 @@ def held_out_predictors(problem: Problem, fits: Fits, offset: np.ndarray, fold_i
     null_level = null[:, 0] - np.sum(null_slopes * np.asarray(problem.views.mean)[:, unpenalized], axis=1)
 
     def columns_of(index: np.ndarray) -> np.ndarray:
-        return np.asarray(problem.design.gather(jnp.asarray(index), jnp.zeros(index.size)))
+        return np.asarray(_columns(problem.design, index))
 
     eta = np.empty((fold_id.size, length * ratios + 1))
     x = columns_of(fits.working)
@@ -181,3 +183,8 @@ def held_out_predictors(problem: Problem, fits: Fits, offset: np.ndarray, fold_i
         eta[rows, :-1] = x[rows] @ b.T + intercepts[:, k + 1].reshape(-1)
         eta[rows, -1] = z[rows] @ null_slopes[k + 1] + null_level[k + 1]
     return eta + offset[:, None]
+
+
+@program()
+def _columns(design: Design, index: jax.Array) -> jax.Array:
+    return design.gather(index, jnp.zeros(index.size))

@@ -35,7 +35,10 @@ def as_design(X: Any, dtype: Any = None) -> Design:
     finite = _is_finite(array) if isinstance(array, jax.Array) else np.isfinite(array).all()
     if not finite:
         _refuse(*np.nonzero(~np.isfinite(np.asarray(array, dtype=np.float64))))
-    return Dense(jnp.asarray(array, dtype=dtype))
+    # A NumPy array goes to the device without a program of its own.
+    return Dense(
+        jnp.asarray(array, dtype) if isinstance(array, jax.Array) else jax.device_put(array.astype(dtype, copy=False))
+    )
 
 
 def is_sparse(X: Any) -> bool:
