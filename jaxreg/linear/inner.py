@@ -10,8 +10,8 @@ from jaxreg.linear.walk import slope, walk
 
 STALE = 1.5
 """Ratio by which the ridge may drift from that of the inverse before it is made anew."""
-LEAVERS = 16
-"""Most entries sent to zero at once because the equations would carry them past it."""
+LEAVERS, SOON = 16, 8
+"""Most entries sent to zero at once because the equations would carry them past it, and in how many steps."""
 
 
 class Quadratic(NamedTuple):
@@ -133,7 +133,8 @@ def minimize(problem: Quadratic, inverse: Inverse, tol: jax.Array, max_steps: in
             x, bend, hard = _equations(problem, found, jnp.where(now.chosen, target - pushed, 0), tol, top)
             wrong = now.chosen & entering & (x * sign <= 0)
             leaving = now.chosen & (kink > 0) & ((b + x) * b < 0)
-            leaving = leaving & (jnp.sum(leaving) <= LEAVERS) & (now.tries < 2)
+            # That is no descent method: where it does not end the matter soon, walks alone do.
+            leaving = leaving & (jnp.sum(leaving) <= LEAVERS) & (now.tries < 2) & (state.steps < SOON)
             return _Aim(
                 inverse=found,
                 chosen=now.chosen & ~wrong & ~leaving,

@@ -88,6 +88,7 @@ class March:
         wanted = [self._candidates(m, l1[-1, m]) for m in lanes]
         found_b: list = [None] * len(lanes)
         steps = np.zeros(l1.shape, dtype=int)
+        kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         precision, sharpened, rounds, todo = max(1e-2 * self.tol, 1e-13), 0, 0, list(lanes)
         while True:
             if not self.lanes.individual:
@@ -96,9 +97,18 @@ class March:
                 wanted = [functools.reduce(np.union1d, wanted)] * len(lanes)
             self._hold(wanted)
             width = max(self._width(wanted[m].size) for m in todo)
-            tasks = [self._task(m, wanted[m], width, l1, l2, precision) for m in todo]
+            tasks = []
+            for m in todo:
+                # What was solved before the first λ that lacked a column stays; later ones begin there.
+                order = np.maximum(np.arange(self.size), len(kept[m][1]) if m in kept else 0)
+                tasks.append(self._task(m, wanted[m], width, l1[order], l2[order], precision))
             for m, (b, taken) in zip(todo, self.lanes.solve(self.store, tasks), strict=True):
-                found_b[m], steps[:, m] = b, taken
+                if m in kept:
+                    columns, before = kept.pop(m)
+                    b[: len(before)] = 0
+                    b[: len(before), np.r_[0, 1 + np.searchsorted(wanted[m], columns)]] = before
+                found_b[m] = b
+                steps[:, m] += taken
             full = self._spread(wanted, found_b, l1.shape)
             by_set = full.reshape(len(full), self.sets, self.ratios, -1)
             found = certify(self.problem, l1[:, : self.ratios].T, l2[:, : self.ratios].T, self.store.columns, by_set)
@@ -106,9 +116,12 @@ class March:
             for m in lanes if self.everything is None else ():
                 lost = screen.missing(found.excess[m], 10 * precision * self.scale[m], wanted[m])
                 if lost.size:
-                    self._place(m, wanted[m], found_b[m][0])
+                    good = int(np.argmax(found.kkt[:, m] > 10 * precision)) if self.lanes.individual else 0
+                    self._place(m, wanted[m], found_b[m][max(good - 1, 0)])
+                    used = (found_b[m][:, 1:] != 0).any(axis=0)
+                    kept[m] = wanted[m][used], found_b[m][:good, np.r_[True, used]]
                     lost = lost[: max(WIDTH, min(MANY, wanted[m].size // 2))]
-                    wanted[m] = self._widened(wanted[m], found_b[m], lost, again=rounds > 0)
+                    wanted[m] = self._widened(wanted[m], used, lost, again=rounds > 0)
                     todo.append(m)
             rounds += 1
             if not todo:
@@ -156,12 +169,12 @@ class March:
         width = bucket(size, 2 * p)
         return min(width * 3 // 4 if width >= 1024 and size <= width * 3 // 4 else width, p)
 
-    def _widened(self, mine: np.ndarray, b: np.ndarray, lost: np.ndarray, again: bool) -> np.ndarray:
+    def _widened(self, mine: np.ndarray, used: np.ndarray, lost: np.ndarray, again: bool) -> np.ndarray:
         """A working set with lost columns: the first time those that no λ used make room, if that keeps it narrow."""
         everyone = np.union1d(mine, lost)
         if again or self._width(everyone.size) == self._width(mine.size):
             return everyone
-        return np.union1d(mine[(b[:, 1:] != 0).any(axis=0) | (self.problem.factor[mine] == 0)], lost)
+        return np.union1d(mine[used | (self.problem.factor[mine] == 0)], lost)
 
     def _task(self, m: int, mine: np.ndarray, width: int, l1: np.ndarray, l2: np.ndarray, precision: float) -> Task:
         width = self._width(mine.size) if self.lanes.individual else width
