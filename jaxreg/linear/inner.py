@@ -177,7 +177,7 @@ def minimize(problem: Quadratic, inverse: Inverse, tol: jax.Array, max_steps: in
         choosier = jnp.where(long, jnp.maximum(1 - 2 * (1 - state.choosy), 0), choosier)
         choosy = jnp.where(jnp.any(entering), choosier, state.choosy)
         # Even a new inverse may be off where many columns depend on each other: more jitter makes it right.
-        raised = bad & anew & (state.jitter < 1e-3 * top)
+        raised = bad & anew & (state.jitter < 1e-3 * top) & ~jnp.any(aimed.leaving)
         return judge(
             state._replace(
                 b=b,

@@ -105,6 +105,7 @@ class March:
             for m, (b, taken) in zip(todo, self.lanes.solve(self.store, tasks), strict=True):
                 if m in kept:
                     columns, before = kept.pop(m)
+                    b = b.copy()
                     b[: len(before)] = 0
                     b[: len(before), np.r_[0, 1 + np.searchsorted(wanted[m], columns)]] = before
                 found_b[m] = b
@@ -119,7 +120,8 @@ class March:
                     good = int(np.argmax(found.kkt[:, m] > 10 * precision)) if self.lanes.individual else 0
                     self._place(m, wanted[m], found_b[m][max(good - 1, 0)])
                     used = (found_b[m][:, 1:] != 0).any(axis=0)
-                    kept[m] = wanted[m][used], found_b[m][:good, np.r_[True, used]]
+                    if good:
+                        kept[m] = wanted[m][used], found_b[m][:good, np.r_[True, used]]
                     lost = lost[: max(WIDTH, min(MANY, wanted[m].size // 2))]
                     wanted[m] = self._widened(wanted[m], used, lost, again=rounds > 0)
                     todo.append(m)
