@@ -215,6 +215,12 @@ def test_constant_columns_have_no_part_in_the_stability():
     assert f"features kept, of {FEATURES - 1}" in str(comparison)
 
 
+def test_leave_one_out_is_compared_too():
+    x = np.random.default_rng(0).standard_normal((20, 3))
+    found = compare(x, x[:, 0] + 0.1 * x[:, 1], folds=20, lams=10, replicates=1)
+    assert {row.name: np.isnan(row.at_min.stability) for row in found.rows}["L2"]
+
+
 def test_progress_is_told_to_the_end():
     told = []
     compare(*situation("sparse"), **SETTING, replicates=2, progress=lambda done, total: told.append((done, total)))

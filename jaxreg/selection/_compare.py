@@ -244,13 +244,15 @@ def contaminated(y: np.ndarray, loss: Loss, share: float, replicates: int, seed:
 def _choice(selection: Selection, which: str, varying: np.ndarray) -> Choice:
     """Figures at one choice; constant features, which no penalty keeps, have no part in the stability."""
     i = selection.index(which)
+    # Leave-one-out for ridge is found in closed form, without coefficients of its folds: it selects nothing.
+    closed = selection.fold_slopes is None
     return Choice(
         lam=float(selection.lams[i]),
         error=float(selection.mean[i]),
         se=float(selection.se[i]),
         kept=int((selection.path.coef[i] != 0).sum()),
         df=float(selection.path.df[i]),
-        stability=selection_stability(selection.fold_coef[:, i, varying] != 0),
+        stability=np.nan if closed else selection_stability(selection.fold_coef[:, i, varying] != 0),
     )
 
 
