@@ -120,8 +120,9 @@ def test_fold_moments_by_downdating(x64):
     assert find_split(tiny / tiny.sum(axis=1, keepdims=True)) is None  # would cancel
 
 
-@pytest.mark.parametrize("loss", [jr.Squared(), jr.Logistic()], ids=lambda loss: type(loss).__name__)
-@pytest.mark.parametrize("ratios", [None, [0.5, 1.0]], ids=["lasso", "net"])
+@pytest.mark.parametrize(
+    ("loss", "ratios"), [(jr.Squared(), [0.5, 1.0]), (jr.Logistic(), None)], ids=["squared, net", "logistic, lasso"]
+)
 def test_one_batch_equals_threads(monkeypatch, loss, ratios):
     """What an accelerator runs, run on this device, with working sets that change from chunk to chunk."""
     x, y = gaussian(60, 90, 0.5)
