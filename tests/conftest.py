@@ -21,3 +21,17 @@ def x64():
     """Run a test in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def compiled():
+    """Names of the programs that are compiled while a test runs."""
+    names = []
+
+    def listen(event, _, **details):
+        if event.endswith("backend_compile_duration"):
+            names.append(details.get("fun_name"))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)

@@ -3,7 +3,6 @@
 import dataclasses
 import pickle
 
-import jax
 import numpy as np
 import pytest
 
@@ -24,20 +23,6 @@ def weight():
 @pytest.fixture(scope="module")
 def boot(weight):
     return jr.bootstrap(X, Y, replicates=B, lams=L, sample_weight=weight)
-
-
-@pytest.fixture
-def compiled():
-    """Names of the programs that are compiled while a test runs."""
-    names = []
-
-    def listen(event, _, **details):
-        if event.endswith("backend_compile_duration"):
-            names.append(details.get("fun_name"))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield names
-    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def test_a_replicate_is_a_fit_with_weights(boot, weight):

@@ -19,20 +19,6 @@ XB, YB = breast_cancer()
 WIDE = gaussian(90, 700, 0.5)
 
 
-@pytest.fixture
-def compiled():
-    """Names of the programs that are compiled while a test runs."""
-    names = []
-
-    def listen(event, _, **details):
-        if event.endswith("backend_compile_duration"):
-            names.append(details.get("fun_name"))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield names
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 @pytest.mark.parametrize("penalty", [jr.L1(), jr.ElasticNet(l1_ratio=0.3), jr.L2()], ids=lambda p: type(p).__name__)
 def test_other_strengths_compile_nothing(penalty, compiled):
     grid = np.geomspace(30, 0.3, 20)

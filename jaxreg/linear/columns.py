@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxreg._programs import program
 from jaxreg.linear.design import Design, Views
+from jaxreg.linear.pivot import dot
 
 
 class Data(NamedTuple):
@@ -53,14 +54,14 @@ class Columns:
         slopes = b[:, 1:] / self.scale[f]
         level = b[:, 0] - jnp.sum(self.shift[f] * slopes, axis=1)
         if self.x.ndim == 2:
-            return _dot(slopes, self.x.T) + level[:, None]
+            return dot(slopes, self.x.T) + level[:, None]
         return jnp.einsum("bw,bnw->bn", slopes, self.x[f], precision="highest") + level[:, None]
 
     def correlate(self, f: jax.Array, rows: jax.Array) -> jax.Array:
         """Inner products (B, d) of rows (B, n) with the intercept's ones and the standardized columns."""
         total = jnp.sum(rows, axis=1, keepdims=True)
         if self.x.ndim == 2:
-            raw = _dot(rows, self.x)
+            raw = dot(rows, self.x)
         else:
             raw = jnp.einsum("bn,bnw->bw", rows, self.x[f], precision="highest")
         return jnp.concatenate([total, (raw - total * self.shift[f]) / self.scale[f]], axis=1)
@@ -70,13 +71,9 @@ class Columns:
 
         def one(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
             x = self.standardized(pair[0])
-            return _dot(x.T, x * pair[1][:, None])
+            return dot(x.T, x * pair[1][:, None])
 
         return jax.lax.map(one, (f, weights))
-
-
-def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision="highest")
 
 
 def gather(design: Design, views: Views, index: np.ndarray, width: int, intercept: bool) -> Columns:
@@ -99,8 +96,3 @@ def _gather(design: Design, views: Views, index: jax.Array, real: jax.Array, int
 def bucket(size: int, most: int) -> int:
     """Round up to a power of two, 64 at least, so that few shapes are compiled; at most `most`."""
     return min(max(64, 1 << (size - 1).bit_length()), most)
-
-
-def padded_width(size: int, p: int) -> int:
-    """Width of a working set: with the intercept it makes a power of two, 128 at least; or it is all p columns."""
-    return min(max(128, bucket(size + 1, p + 1)) - 1, p)

@@ -8,6 +8,8 @@ own matrix products do not suffer, batch over problems, and run as they are on a
 import jax
 import jax.numpy as jnp
 
+from jaxreg.linear.pivot import dot, invert
+
 BLOCK = 32
 
 
@@ -23,30 +25,11 @@ def solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
     eliminated = []
     while matrix.shape[0] > 0:
         size = min(BLOCK, matrix.shape[0])
-        corner, side = _inverse(matrix[:size, :size]), matrix[size:, :size]
-        rows, head = _dot(corner, side.T), _dot(corner, right[:size])
+        corner, side = invert(matrix[:size, :size]), matrix[size:, :size]
+        rows, head = dot(corner, side.T), dot(corner, right[:size])
         eliminated.append((rows, head))
-        matrix, right = matrix[size:, size:] - _dot(side, rows), right[size:] - _dot(side, head)
+        matrix, right = matrix[size:, size:] - dot(side, rows), right[size:] - dot(side, head)
     x = jnp.zeros_like(right)
     for rows, head in reversed(eliminated):
-        x = jnp.concatenate([head - _dot(rows, x), x])
+        x = jnp.concatenate([head - dot(rows, x), x])
     return x
-
-
-def _inverse(block: jax.Array) -> jax.Array:
-    """Gauss-Jordan on a small block, in place: each step exchanges one variable."""
-
-    def exchange(j: jax.Array, a: jax.Array) -> jax.Array:
-        here = jnp.arange(a.shape[0]) == j
-        pivot = 1 / a[j, j]
-        row, column = a[j] * pivot, a[:, j]
-        updated = a - column[:, None] * row[None, :]
-        updated = jnp.where(here[None, :], -(column * pivot)[:, None], updated)
-        updated = jnp.where(here[:, None], row[None, :], updated)
-        return jnp.where(here[:, None] & here[None, :], pivot, updated)
-
-    return jax.lax.fori_loop(0, block.shape[0], exchange, block)
-
-
-def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision="highest")

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.linear.design import Design, Views
+from jaxreg.linear.pivot import dot
 from jaxreg.linear.problem import Problem
 from jaxreg.linear.ridge import eigen
 
@@ -80,7 +81,7 @@ def _missed(
     # Without row i the others' weights sum to 1 − wᵢ.
     if even:
         share = shares(l2[:, None] * (1 - weight[0]))
-        fitted, leverage = _dot(along, share.T), _dot(square, share.T)
+        fitted, leverage = dot(along, share.T), dot(square, share.T)
     else:
         fitted, leverage = (part.T for part in jax.lax.map(at, l2))
     missed = fitted / leverage if whole else (rest - fitted) / (slack[:, None] - leverage)
@@ -89,7 +90,7 @@ def _missed(
 
 def _off(basis: jax.Array, x: jax.Array) -> jax.Array:
     """Take from x what it has along the basis."""
-    return x - _dot(basis, _dot(basis.T, x))
+    return x - dot(basis, dot(basis.T, x))
 
 
 def _by_columns(
@@ -99,9 +100,9 @@ def _by_columns(
     root = jnp.sqrt(views.weights[0])[:, None]
     x = design.gather(jnp.arange(design.shape[1]), views.mean[0]) * root * jnp.sqrt(_weighing(views, factor))
     x = _off(basis, x)
-    values, vectors = eigen(_dot(x.T, x))
-    scores = _dot(x, vectors)
-    return jnp.square(scores), scores * _dot(scores.T, rest)[:, 0], values, False
+    values, vectors = eigen(dot(x.T, x))
+    scores = dot(x, vectors)
+    return jnp.square(scores), scores * dot(scores.T, rest)[:, 0], values, False
 
 
 def _by_samples(
@@ -113,16 +114,12 @@ def _by_samples(
     kernel = _off(basis, _off(basis, kernel).T)
     trace = jnp.trace(kernel)
     # Far above all others, the unpenalized directions keep apart from axes with eigenvalue 0.
-    values, axes = eigen(kernel + 4 * trace * _dot(basis, basis.T))
+    values, axes = eigen(kernel + 4 * trace * dot(basis, basis.T))
     values = jnp.where(values > 2 * trace, jnp.inf, values)
-    return jnp.square(axes), axes * _dot(axes.T, rest)[:, 0], values, True
+    return jnp.square(axes), axes * dot(axes.T, rest)[:, 0], values, True
 
 
 def _weighing(views: Views, factor: jax.Array) -> jax.Array:
     """Inverse strength of the penalty on each column of X; 0 for those without a penalty, or constant."""
     penalized = (factor > 0) & views.varies[0]
     return jnp.where(penalized, 1 / (views.scale[0] ** 2 * jnp.where(penalized, factor, 1)), 0)
-
-
-def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision="highest")
