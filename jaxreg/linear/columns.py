@@ -29,8 +29,7 @@ class Columns:
     """Gathered columns x (n, w) shared by all training sets, with each set's shift and scale (F, w).
 
     The standardized column is (x − shift) / scale. `free` (F, 1 + w) marks the entries that may be nonzero:
-    the intercept if there is one, and columns that vary; padding is not free. Columns that differ between
-    training sets (rotated ones) have x of shape (F, n, w).
+    the intercept if there is one, and columns that vary; padding is not free.
     """
 
     x: jax.Array
@@ -40,40 +39,21 @@ class Columns:
     index: jax.Array
     """(w,) which column of X each is; padding repeats one."""
 
-    def of(self, f: jax.Array) -> jax.Array:
-        """Columns of training set f before standardization, (n, w)."""
-        return self.x if self.x.ndim == 2 else self.x[f]
-
     def standardized(self, f: jax.Array) -> jax.Array:
         """Ones and the standardized columns of training set f, (n, 1 + w)."""
-        x = (self.of(f) - self.shift[f]) / self.scale[f]
+        x = (self.x - self.shift[f]) / self.scale[f]
         return jnp.concatenate([jnp.ones((x.shape[0], 1)), x], axis=1)
 
     def predict(self, f: jax.Array, b: jax.Array) -> jax.Array:
         """Linear predictor (B, n) of coefficients (B, d), each in its training set f (B,)."""
         slopes = b[:, 1:] / self.scale[f]
         level = b[:, 0] - jnp.sum(self.shift[f] * slopes, axis=1)
-        if self.x.ndim == 2:
-            return dot(slopes, self.x.T) + level[:, None]
-        return jnp.einsum("bw,bnw->bn", slopes, self.x[f], precision="highest") + level[:, None]
+        return dot(slopes, self.x.T) + level[:, None]
 
     def correlate(self, f: jax.Array, rows: jax.Array) -> jax.Array:
         """Inner products (B, d) of rows (B, n) with the intercept's ones and the standardized columns."""
         total = jnp.sum(rows, axis=1, keepdims=True)
-        if self.x.ndim == 2:
-            raw = dot(rows, self.x)
-        else:
-            raw = jnp.einsum("bn,bnw->bw", rows, self.x[f], precision="highest")
-        return jnp.concatenate([total, (raw - total * self.shift[f]) / self.scale[f]], axis=1)
-
-    def gram(self, f: jax.Array, weights: jax.Array) -> jax.Array:
-        """Weighted Gram (B, d, d) of ones and standardized columns, for weights (B, n); one at a time."""
-
-        def one(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
-            x = self.standardized(pair[0])
-            return dot(x.T, x * pair[1][:, None])
-
-        return jax.lax.map(one, (f, weights))
+        return jnp.concatenate([total, (dot(rows, self.x) - total * self.shift[f]) / self.scale[f]], axis=1)
 
 
 def gather(design: Design, views: Views, index: np.ndarray, width: int, intercept: bool) -> Columns:

@@ -56,7 +56,7 @@ def degrees_of_freedom(
 
 def _view(columns: Columns, weight: jax.Array) -> jax.Array:
     """First set's columns, centered under these weights when there is an intercept to do so, times √weight."""
-    x = (columns.of(jnp.asarray(0)) - columns.shift[0]) / columns.scale[0] * columns.free[0, 1:]
+    x = (columns.x - columns.shift[0]) / columns.scale[0] * columns.free[0, 1:]
     mean = jnp.where(columns.free[0, 0], weight @ x / jnp.sum(weight), 0)
     return (x - mean) * jnp.sqrt(weight)[:, None]
 
