@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from jaxreg.linear import definite
 from jaxreg.linear.chunk import Strengths, squared_chunk
 from jaxreg.linear.inner import violation
-from jaxreg.linear.pivot import Inverse, dot
+from jaxreg.linear.tableau import Tableau, dot
 from tests import problems
 
 TOL, ROUGH, CAP, EVERY, MEMORY = 1e-8, 1e-3, 20.0, 10, 5
@@ -51,16 +51,16 @@ def shrink(x: jax.Array, by: jax.Array) -> jax.Array:
 def pivots(path: Path, starts: jax.Array | None = None, forget: bool = False) -> tuple[jax.Array, jax.Array]:
     """jaxreg's own, along λ, from the last solution or the given starts (L, p). Returns solutions and steps."""
     p = path.linear.size
-    free, empty, zero, l2 = jnp.ones(p, bool), Inverse.empty(p), jnp.zeros(p), jnp.zeros_like(path.lams)
+    free, empty, zero, l2 = jnp.ones(p, bool), Tableau.empty(p), jnp.zeros(p), jnp.zeros_like(path.lams)
 
-    def chunk(lams, l2, start, inverse):
+    def chunk(lams, l2, start, tableau):
         strengths = Strengths(lams, l2, jnp.ones(p))
-        return squared_chunk(path.gram, path.linear, free, strengths, start, inverse, path.tol)
+        return squared_chunk(path.gram, path.linear, free, strengths, start, tableau, path.tol)
 
     def step(carry, at):
-        (b, inverse), (lam, start) = carry, at
-        found, inverse = chunk(lam[None], l2[:1], b if start is None else start, empty if forget else inverse)
-        return (found.b[0], inverse), (found.b[0], found.steps[0])
+        (b, tableau), (lam, start) = carry, at
+        found, tableau = chunk(lam[None], l2[:1], b if start is None else start, empty if forget else tableau)
+        return (found.b[0], tableau), (found.b[0], found.steps[0])
 
     if starts is None and not forget:
         found = chunk(path.lams, l2, zero, empty)[0]
@@ -165,7 +165,7 @@ def solvers(path: Path) -> Iterator[tuple[str, Callable[[int], tuple[jax.Array, 
         return told(budget, *admm(path, (vectors / (values + rho)) @ vectors.T, rho, rough, budget), polish=True)
 
     yield "block pivots", lambda _: told(500, *pivots(path))
-    yield "block pivots, inverse forgotten", lambda _: told(500, *pivots(path, forget=True))
+    yield "block pivots, tableau forgotten", lambda _: told(500, *pivots(path, forget=True))
     yield "FISTA", lambda budget: told(budget, *fista(path, top, path.tol, budget))
     yield "FISTA to 1e-3, then pivots", lambda budget: told(budget, *fista(path, top, rough, budget), polish=True)
     yield "ADMM to 1e-3, then pivots", by_admm

@@ -189,17 +189,17 @@ def make_problem(data: LinearData, loss: Loss, weights: np.ndarray, intercept: b
     return Problem.make(design, views, loss, data.target, data.offset, data.factor, intercept)
 
 
-def original_scale(problem: Problem, fits: Fits) -> tuple[np.ndarray, np.ndarray]:
+def original_scale(problem: Problem, fits: Fits, sets: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
     """Slopes (L, F, R, a) of the ever-active columns and intercepts (L, F, R) for X as it was given."""
-    scale = np.asarray(problem.views.scale)[None, :, None][..., fits.working]
-    mean = np.asarray(problem.views.mean)[None, :, None][..., fits.working]
-    slopes = fits.slopes / scale
-    return slopes, fits.intercept - np.sum(slopes * mean, axis=-1)
+    scale = np.asarray(problem.views.scale)[sets, fits.working][None, :, None]
+    mean = np.asarray(problem.views.mean)[sets, fits.working][None, :, None]
+    slopes = fits.slopes[:, sets] / scale
+    return slopes, fits.intercept[:, sets] - np.einsum("lfra,lfra->lfr", slopes, np.broadcast_to(mean, slopes.shape))
 
 
 def make_paths(problem: Problem, fits: Fits, penalty: Elastic, mix: np.ndarray, grid: np.ndarray) -> list[Path]:
     """One `Path` per l1 ratio, of the first training set."""
-    slopes, intercepts = original_scale(problem, fits)
+    slopes, intercepts = original_scale(problem, fits, slice(1))
     p, null_deviance = problem.design.shape[1], float(np.asarray(problem.null.deviance)[0])
     deviance = fits.deviance[:, 0]
     paths = []

@@ -1,4 +1,4 @@
-"""The inner solver and its parts: exact ends on hard quadratics, the inverse that follows, lanes in threads or in one batch."""
+"""The inner solver and its parts: exact ends on hard quadratics, the tableau that follows, lanes in threads or in one batch."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import jaxreg as jr
 from jaxreg.linear import lanes, march
 from jaxreg.linear.grams import find_split, second_moments
 from jaxreg.linear.inner import Quadratic, minimize
-from jaxreg.linear.pivot import Inverse, exchange
+from jaxreg.linear.tableau import Tableau, rearranged
 from jaxreg.linear.walk import walk
 from tests.problems import balanced_folds, gaussian, uneven_weights
 
@@ -35,7 +35,7 @@ def test_hard_quadratics(x64, ridge):
         problem = Quadratic(
             gram, start, gram @ start - linear + ridge * start, kink, jnp.full(30, ridge), jnp.ones(30, bool)
         )
-        return minimize(problem, Inverse.empty(30), jnp.asarray(1e-10))[0]
+        return minimize(problem, Tableau.empty(30), jnp.asarray(1e-10))[0]
 
     found = jax.jit(jax.vmap(solve))(gram, linear, kink, start)
     assert stationarity(gram, linear, kink, ridge, np.asarray(found.b)).max() < 1e-9
@@ -46,42 +46,62 @@ def test_entries_that_are_not_free_stay_at_zero(x64):
     linear, start = jnp.array([3.0, -2.0, 5.0, 0.1]), jnp.array([9.0, 9.0, 0.0, 9.0])
     free = jnp.array([True, True, False, True])
     problem = Quadratic(jnp.eye(4), start, start - linear, jnp.ones(4), jnp.zeros(4), free)
-    found, _ = minimize(problem, Inverse.empty(4), jnp.asarray(1e-12))
+    found, _ = minimize(problem, Tableau.empty(4), jnp.asarray(1e-12))
     np.testing.assert_allclose(found.b, [2, -1, 0, 0], atol=1e-12)
 
 
-def test_a_ridge_that_changes_and_an_inverse_that_is_wrong_are_made_good(x64):
-    """The inverse is a help, never a source of error: junk in it costs steps, not truth."""
+def test_a_ridge_that_changes_and_a_tableau_that_is_wrong_are_made_good(x64):
+    """The tableau is a help, never a source of error: junk in it costs steps, not truth."""
     rng = np.random.default_rng(1)
     x = rng.standard_normal((60, 20))
     gram, linear = x.T @ x / 60, x.T @ rng.standard_normal(60) / 60
     kink = np.full(20, 0.05)
-    junk = Inverse(jnp.asarray(rng.standard_normal((20, 20))), jnp.asarray(rng.random(20) < 0.5), jnp.zeros(20))
-    inverse, solve = junk, jax.jit(minimize)
+    junk = Tableau.empty(20)._replace(
+        matrix=jnp.asarray(rng.standard_normal((20, 20))), members=jnp.asarray(rng.random(20) < 0.5), extra=jnp.zeros(20)
+    )
+    tableau, solve = junk, jax.jit(minimize)
     for ridge in (0.0, 1e-3, 1.1e-3, 1.0):
         problem = Quadratic(gram, np.zeros(20), -linear, kink, np.full(20, ridge), np.ones(20, bool))
-        found, inverse = solve(problem, inverse, np.float64(1e-11))
+        found, tableau = solve(problem, tableau, np.float64(1e-11))
         assert stationarity(gram[None], linear[None], kink, ridge, np.asarray(found.b)[None])[0] < 1e-10
 
 
-def test_block_pivots_follow_the_inverse(x64):
+def assert_is_tableau(tableau, matrix, rng):
+    """It maps what M does to members, and others themselves, to members themselves and what M does to others."""
+    members = np.asarray(tableau.members)
+    z = rng.standard_normal(len(matrix))
+    w = matrix @ z
+    found = tableau.times(jnp.asarray(np.where(members, w, z)))
+    np.testing.assert_allclose(found, np.where(members, z, w), rtol=1e-9, atol=1e-9)
+
+
+def test_block_pivots_follow_the_members(x64):
     rng = np.random.default_rng(2)
     x = rng.standard_normal((100, 40))
-    gram = jnp.asarray(x.T @ x / 100)
-    inverse, members = Inverse.empty(40), np.zeros(40, bool)
-    change_all = jax.jit(
-        lambda inverse, change: jax.lax.while_loop(
-            lambda s: jnp.any(s[1]), lambda s: exchange(s[0], gram, jnp.asarray(0.0), s[1]), (inverse, change)
-        )[0]
-    )
+    gram, extra = x.T @ x / 100, np.linspace(0.1, 0.2, 40)
+    tableau = Tableau.empty(40).begun(jnp.asarray(gram), jnp.asarray(extra), jnp.asarray(True))
+    with_members = jax.jit(lambda tableau, chosen: tableau.with_members(chosen))
     for share in (0.5, 0.9, 0.1, 0.3):  # many at a time, coming and going together
-        change = rng.random(40) < share
-        inverse, members = change_all(inverse, jnp.asarray(change)), members ^ change
-        np.testing.assert_array_equal(inverse.members, members)
-        expected = np.linalg.inv(np.asarray(gram)[np.ix_(members, members)])
-        np.testing.assert_allclose(np.asarray(inverse.matrix)[np.ix_(members, members)], expected, rtol=1e-9, atol=1e-9)
-        right = np.where(members, rng.standard_normal(40), 0)
-        np.testing.assert_allclose(np.asarray(inverse.times(right))[members], expected @ right[members], rtol=1e-8)
+        chosen = rng.random(40) < share
+        tableau = with_members(tableau, jnp.asarray(chosen))
+        np.testing.assert_array_equal(tableau.members, chosen)
+        assert_is_tableau(tableau, gram + np.diag(extra), rng)
+
+
+def test_a_tableau_of_other_variables(x64):
+    """Some stay, in another order, members or not; members that go are dropped; and 90 are new."""
+    rng = np.random.default_rng(4)
+    old, new = rng.standard_normal((200, 40)), rng.standard_normal((200, 90))
+    begun = Tableau.empty(40).begun(jnp.asarray(old.T @ old / 200), jnp.full(40, 0.1), jnp.asarray(True))
+    tableau = begun.with_members(jnp.asarray(rng.random(40) < 0.5))
+    stay, order = rng.permutation(40)[:30], rng.permutation(120)
+    x = np.concatenate([old[:, stay], new], axis=1)[:, order]
+    position = np.concatenate([stay, np.full(90, -1)])[order]
+    gram = x.T @ x / 200
+    found = jax.jit(rearranged)(tableau, jnp.asarray(gram), jnp.full(120, 0.1), jnp.asarray(position))
+    expected = (position >= 0) & np.asarray(tableau.members)[np.maximum(position, 0)]
+    np.testing.assert_array_equal(found.members, expected)
+    assert_is_tableau(found, gram + 0.1 * np.eye(120), rng)
 
 
 def test_walks_end_at_the_minimum_of_the_kinked_line(x64):

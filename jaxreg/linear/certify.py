@@ -4,25 +4,32 @@ Computed in float64 from the data and the coefficients alone: no Gram, no solver
 enters, so that an error in any of those shows here.
 """
 
-from typing import NamedTuple
+import dataclasses
+import itertools
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg import _tree
 from jaxreg._programs import program
 from jaxreg.linear import definite
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Design, Views, over_rows
 from jaxreg.linear.null import Null, correlate_views
-from jaxreg.linear.pivot import dot
 from jaxreg.linear.problem import Problem
+from jaxreg.linear.tableau import dot
+from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Loss, Squared
 from jaxreg.objective import dual_value
 from jaxreg.penalties import ElasticNet
 
 BLOCK = 2**22
 """Entries of the largest temporary array: 32 MiB in float64."""
+GROUP = 2**18
+"""The same, below which training sets are judged several at a time."""
 ROWS_BLOCK = 2**18
 """Entries of residuals worked on at a time, so that they stay in the cache."""
 
@@ -42,41 +49,90 @@ class Certificate(NamedTuple):
     last: np.ndarray
     before: np.ndarray
 
+    @classmethod
+    def blank(cls, length: int, lanes: int, p: int) -> "Certificate":
+        """Nothing certified yet."""
+        each, wide = (length, lanes), (lanes, p)
+        return cls(*(np.full(shape, np.nan) for shape in (each, each, each, wide, wide, wide)))
 
-def certify(problem: Problem, l1: np.ndarray, l2: np.ndarray, columns: Columns, b: np.ndarray) -> Certificate:
+
+def certify(
+    problem: Problem,
+    l1: np.ndarray,
+    l2: np.ndarray,
+    columns: Columns,
+    b: np.ndarray,
+    found: Certificate | None = None,
+    sets: Collection[int] | None = None,
+) -> Certificate:
     """Certify solutions b (L, F, R, 1 + w) for strengths (R, L) in every training set.
 
-    Coefficients of columns that are not among `columns` are zero. Works through blocks of λ, which bounds
-    the memory.
+    Coefficients of columns that are not among `columns` are zero. Works through blocks of λ, and few training sets at
+    a time: that bounds the memory, and what a core works on stays in its cache.
+
+    Args:
+        problem: data and null models.
+        l1: strengths of the absolute value.
+        l2: strengths of the square.
+        columns: those that b is of.
+        b: intercepts and slopes.
+        found: an earlier certificate, to be brought up to date.
+        sets: training sets where b has changed since; all of them unless told.
     """
     (n, p), (length, many, ratios, _) = problem.design.shape, b.shape
     by_rows = isinstance(problem.loss, Squared) and columns.index.size == p
-    rounds = -(-length * many * ratios * (p if by_rows else max(n, p)) // BLOCK)
-    block = max(1, -(-length // rounds))
+    work = ratios * (p if by_rows else max(n, p))
+    block = max(1, -(-length // -(-length * work // BLOCK)))
+    size = min(many, max(1, GROUP // (block * work)))
     # Where each column of X stands in b; 0, the intercept's place, if nowhere.
     place = np.zeros(p, dtype=np.int64)
     used = np.flatnonzero(np.asarray(columns.free)[:, 1:].max(axis=0))
     place[np.asarray(columns.index)[used]] = 1 + used
-    parts = []
-    for first in range(0, length, block):
-        which = np.minimum(np.arange(first, first + block), length - 1)
-        strengths = l1[:, which], l2[:, which], problem.factor
-        if by_rows:
-            found = _certify_by_rows(problem.data, problem.null, columns, place, *strengths, b[which])
-        else:
-            views, null = problem.views, problem.null
-            found = _certify(
-                problem.design, views, problem.loss, problem.data, null, columns, place, *strengths, b[which]
-            )
-        parts.append([np.asarray(part) for part in found])
-    gap, kkt, deviance = (np.concatenate([part[k] for part in parts])[:length].reshape(length, -1) for k in range(3))
-    excess = parts[0][3] if len(parts) == 1 else np.max([part[3] for part in parts], axis=0)
-    before = parts[-1][5] if block > 1 or len(parts) == 1 else parts[-2][4]
-    return Certificate(gap, kkt, deviance, excess, parts[-1][4], before)
+    about: tuple[Any, ...] = (problem.data, problem.null, columns, place)
+    if not by_rows:
+        about = (problem.design, problem.views, problem.loss, *about)
+
+    def judge(task: tuple[int, int]) -> list[np.ndarray]:
+        first, at = task
+        which = np.minimum(np.arange(at, at + block), length - 1)
+        part = np.ascontiguousarray(b[which, first : first + size])
+        program = _judge_by_rows if by_rows else _judge
+        answer = program(*about, l1[:, which], l2[:, which], problem.factor, part, np.int64(first))
+        return [np.asarray(field) for field in answer]
+
+    found = found or Certificate.blank(length, many * ratios, p)
+    firsts = sorted({min(first, many - size) for first in range(0, many, size)})
+    firsts = [first for first in firsts if sets is None or any(first <= f < first + size for f in sets)]
+    tasks = list(itertools.product(firsts, range(0, length, block)))
+    kind = (by_rows, type(problem.loss), n, p, columns.index.size, many, ratios, block, size)
+    for (first, at), answer in zip(tasks, in_threads(judge, tasks, lambda _: kind), strict=True):
+        lanes, rows = slice(first * ratios, (first + size) * ratios), slice(at, min(at + block, length))
+        for k in range(3):
+            found[k][rows, lanes] = answer[k].reshape(block, -1)[: rows.stop - at]
+        excess, last, before = answer[3:]
+        found.excess[lanes] = excess if at == 0 else np.maximum(found.excess[lanes], excess)
+        found.before[lanes] = found.last[lanes] if block == 1 and at > 0 else before
+        found.last[lanes] = last
+    return found
+
+
+def _of_sets(first: jax.Array, size: int, *trees: Any) -> tuple[Any, ...]:
+    """The training sets' slices, from `first` on, of trees with a leading axis of training sets."""
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, size), trees)
+
+
+def _columns_of(columns: Columns, first: jax.Array, size: int) -> Columns:
+    return dataclasses.replace(
+        columns,
+        **{
+            name: jax.lax.dynamic_slice_in_dim(getattr(columns, name), first, size)
+            for name in ("shift", "scale", "free")
+        },
+    )
 
 
 @program()
-def _certify(
+def _judge(
     design: Design,
     views: Views,
     loss: Loss,
@@ -88,20 +144,23 @@ def _certify(
     l2: jax.Array,
     factor: jax.Array,
     b: jax.Array,
+    first: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    many, count = b.shape[1], b.shape[0] * b.shape[2]
-    b, f = _by_set(b)
+    many = b.shape[1]
+    views, null, weights = _of_sets(first, many, views, null, data.weights)
+    data, columns = data._replace(weights=weights), _columns_of(columns, first, many)
+    b = _by_set(b)
     one, two = l1.T.reshape(-1), l2.T.reshape(-1)
-    eta = (columns.predict(f, b) + data.offset).reshape(many, count, -1)
+    eta = columns.predict(b) + data.offset
     dual, astray = _orthogonal(loss, data, null.basis, eta)
-    gradient = correlate_views(design, views, f, dual.reshape(many * count, -1)).reshape(many, count, -1)
-    full = jnp.where(place > 0, b[:, place], 0).reshape(gradient.shape)
+    gradient = correlate_views(design, views, dual)
+    full = jnp.where(place > 0, b[..., place], 0)
 
     def of_set(null: Null, weights: jax.Array, eta: jax.Array, dual: jax.Array, g: jax.Array, x: jax.Array) -> tuple:
         """Primal and dual values and residuals (count,) in one training set."""
         u, v = _into_domain(loss, data, null, weights, factor, dual, g)
         fit = jnp.sum(weights * loss.value(eta, data.target), axis=1)
-        gap, residual = jax.vmap(lambda *a: _judge(loss, data, weights, factor, *a))(one, two, fit, u, v, g, x)
+        gap, residual = jax.vmap(lambda *a: _gap(loss, data, weights, factor, *a))(one, two, fit, u, v, g, x)
         return gap, residual, jnp.sum(weights * loss.deviance(eta, data.target), axis=1)
 
     gap, residual, deviance = jax.vmap(of_set)(null, data.weights, eta, dual, gradient, full)
@@ -109,7 +168,7 @@ def _certify(
 
 
 @program()
-def _certify_by_rows(
+def _judge_by_rows(
     data: Data,
     null: Null,
     columns: Columns,
@@ -118,6 +177,7 @@ def _certify_by_rows(
     l2: jax.Array,
     factor: jax.Array,
     b: jax.Array,
+    first: jax.Array,
 ) -> tuple[jax.Array, ...]:
     """The same for squared error with all columns at hand, in one pass over blocks of rows.
 
@@ -126,35 +186,39 @@ def _certify_by_rows(
     v = X̃ᵀWu. All that it needs of the rows are v, ‖r‖² and inner products: nothing of size rows × problems is
     ever whole in memory.
     """
-    many, count, m = b.shape[1], b.shape[0] * b.shape[2], null.basis.shape[2]
-    b, f = _by_set(b)
-    x = jnp.where(place > 0, b[:, place], 0)
-    shift, scale = columns.shift, columns.scale
-    slopes = x / scale[f]
-    level = (b[:, 0] - jnp.sum(shift[f] * slopes, axis=1))[:, None]
+    many, m = b.shape[1], null.basis.shape[2]
+    null, weights = _of_sets(first, many, null, data.weights)
+    data, columns = data._replace(weights=weights), _columns_of(columns, first, many)
+    b = _by_set(b)
+    count = b.shape[1]
+    x = jnp.where(place > 0, b[..., place], 0)
+    shift, scale = columns.shift[:, None], columns.scale[:, None]
+    slopes = x / scale
+    level = b[..., :1] - jnp.sum(shift * slopes, axis=2, keepdims=True)
+    flat = slopes.reshape(many * count, -1)
 
     def part(first: jax.Array | int, size: int) -> tuple[jax.Array, ...]:
         rows, target, weights, basis = (
             jax.lax.dynamic_slice_in_dim(a, first, size, axis)
             for a, axis in ((columns.x, 0), (data.target - data.offset, 0), (data.weights, 1), (null.basis, 1))
         )
-        residual = dot(slopes, rows.T) + level - target
-        weighted = residual * weights[f]
-        along = jnp.einsum("fpn,fnm->fpm", weighted.reshape(many, count, -1), basis, precision="highest")
+        residual = dot(flat, rows.T).reshape(many, count, -1) + level - target
+        weighted = residual * weights[:, None]
+        along = jnp.einsum("fpn,fnm->fpm", weighted, basis, precision="highest")
         # X̃ᵀW times the basis: zero for the intercept alone, under whose weights columns are centered.
         cross = dot(jnp.swapaxes(weights[:, :, None] * basis, 1, 2), rows) if m > 1 else jnp.zeros((many, 1, 1))
-        return dot(weighted, rows), jnp.sum(weighted, axis=1), jnp.sum(weighted * residual, axis=1), along, cross
+        raw = dot(weighted.reshape(many * count, -1), rows).reshape(many, count, -1)
+        return raw, jnp.sum(weighted, axis=2), jnp.sum(weighted * residual, axis=2), along, cross
 
     n = data.target.size
-    size = min(n, max(64, ROWS_BLOCK // f.size))
+    size = min(n, max(64, ROWS_BLOCK // (many * count)))
     raw, total, square, along, cross = over_rows(n, size, part)
-    gradient = ((raw - total[:, None] * shift[f]) / scale[f]).reshape(many, count, -1)
+    gradient = (raw - total[..., None] * shift) / scale
     if m > 1:
         sums = jnp.einsum("fn,fnm->fm", data.weights, null.basis, precision="highest")
-        cross = (cross - sums[:, :, None] * shift[:, None, :]) / scale[:, None, :]
+        cross = (cross - sums[:, :, None] * shift) / scale
         gradient = gradient - jnp.einsum("fpm,fmj->fpj", along, cross, precision="highest")
     gradient = jnp.where(columns.free[:, None, 1:], gradient, 0)
-    square, x = square.reshape(many, count), x.reshape(gradient.shape)
     orthogonal = square - jnp.sum(jnp.square(along), axis=2)
 
     def judge(one: jax.Array, two: jax.Array, r: jax.Array, q: jax.Array, g: jax.Array, x: jax.Array) -> tuple:
@@ -167,7 +231,7 @@ def _certify_by_rows(
 
         gaps = jnp.stack([gap(jnp.ones(())), gap(penalty.shrink(-v))])
         best = jnp.min(jnp.nan_to_num(gaps, nan=jnp.inf))
-        return jnp.maximum(best, 0), jnp.max(jnp.abs(penalty.residual(x, g)))
+        return jnp.maximum(best, 0), _tree.max_abs(penalty.residual(x, g))
 
     one, two = l1.T.reshape(-1), l2.T.reshape(-1)
     gap, residual = jax.vmap(jax.vmap(judge), in_axes=(None, None, 0, 0, 0, 0))(
@@ -177,10 +241,10 @@ def _certify_by_rows(
     return _summary(null, l1, l2, factor, gap, jnp.maximum(residual, astray), square, gradient)
 
 
-def _by_set(b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Coefficients (L, F, R, d) as (F · L · R, d), and the training set of each."""
+def _by_set(b: jax.Array) -> jax.Array:
+    """Coefficients (L, F, R, d) as (F, L · R, d)."""
     length, many, ratios, d = b.shape
-    return b.transpose(1, 0, 2, 3).reshape(-1, d), jnp.repeat(jnp.arange(many), length * ratios)
+    return b.transpose(1, 0, 2, 3).reshape(many, length * ratios, d)
 
 
 def _penalty(one: jax.Array, two: jax.Array, factor: jax.Array) -> ElasticNet:
@@ -211,7 +275,7 @@ def _summary(
     return *each, excess.reshape(-1, p), last, before
 
 
-def _judge(
+def _gap(
     loss: Loss,
     data: Data,
     weights: jax.Array,
@@ -233,7 +297,7 @@ def _judge(
 
     best = jnp.maximum(bound(jnp.ones(())), bound(penalty.shrink(-v)))
     gap = jnp.maximum(fit + penalty.value(x) - best, 0)
-    return gap, jnp.max(jnp.abs(penalty.residual(x, g)))
+    return gap, _tree.max_abs(penalty.residual(x, g))
 
 
 def _orthogonal(loss: Loss, data: Data, basis: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array]:

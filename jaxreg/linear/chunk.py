@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.linear.inner import Quadratic, minimize, violation
-from jaxreg.linear.pivot import Inverse, dot
+from jaxreg.linear.tableau import Tableau, dot
 from jaxreg.losses import Loss
 
 SLOW = 0.2
@@ -39,24 +39,24 @@ def squared_chunk(
     free: jax.Array,
     strengths: Strengths,
     start: jax.Array,
-    inverse: Inverse,
+    tableau: Tableau,
     tol: jax.Array,
-) -> tuple[Chunk, Inverse]:
+) -> tuple[Chunk, Tableau]:
     """Solve min ½bᵀGb − linearᵀb + Σ factor (l1|b| + ½ l2 b²) over the free entries, λ after λ.
 
     The intercept takes no part: columns are centered under the training set's weights.
     """
 
     def step(carry: tuple, strength: tuple[jax.Array, jax.Array]) -> tuple[tuple, Chunk]:
-        b, g, inverse = carry  # g without the ridge, which changes
+        b, g, tableau = carry  # g without the ridge, which changes
         kink, ridge = (s * strengths.factor for s in strength)
-        found, inverse = minimize(Quadratic(gram, b, g + ridge * b, kink, ridge, free), inverse, tol)
-        return (found.b, found.gradient - ridge * found.b, inverse), Chunk(found.b, found.violation, found.steps)
+        found, tableau = minimize(Quadratic(gram, b, g + ridge * b, kink, ridge, free), tableau, tol)
+        return (found.b, found.gradient - ridge * found.b, tableau), Chunk(found.b, found.violation, found.steps)
 
     b = jnp.where(free, start, 0)
-    carry = (b, dot(gram, b) - linear, inverse)
-    (_, _, inverse), found = jax.lax.scan(step, carry, (strengths.l1, strengths.l2))
-    return found, inverse
+    carry = (b, dot(gram, b) - linear, tableau)
+    (_, _, tableau), found = jax.lax.scan(step, carry, (strengths.l1, strengths.l2))
+    return found, tableau
 
 
 class Samples(NamedTuple):
@@ -94,7 +94,7 @@ class _Newton(NamedTuple):
     eta: jax.Array
     g: jax.Array
     gram: jax.Array
-    inverse: Inverse
+    tableau: Tableau
     violation: jax.Array
     slow: jax.Array
     steps: jax.Array
@@ -133,16 +133,16 @@ def newton_chunk(
             g = samples.correlate(weights * loss.derivative(eta, target)) + ridge * b
             return state._replace(b=b, eta=eta, g=g, violation=violation(b, g, kink, free))
 
-        def renew(state: _Newton) -> tuple[jax.Array, Inverse]:
+        def renew(state: _Newton) -> tuple[jax.Array, Tableau]:
             # A saturated sample has no curvature left; a floor keeps the model bounded, the line search honest.
             curvature = weights * jnp.maximum(loss.second_derivative(state.eta, target), 1e-9)
-            return samples.gram(curvature), Inverse.empty(state.b.size)
+            return samples.gram(curvature), Tableau.empty(state.b.size)
 
         def body(state: _Newton) -> _Newton:
             b, eta, g = state.b, state.eta, state.g
-            gram, inverse = jax.lax.cond(state.slow, renew, lambda s: (s.gram, s.inverse), state)
+            gram, tableau = jax.lax.cond(state.slow, renew, lambda s: (s.gram, s.tableau), state)
             model = Quadratic(gram, b, g, kink, ridge, free)
-            found, inverse = minimize(model, inverse, jnp.maximum(0.2 * tol, 0.01 * state.violation))
+            found, tableau = minimize(model, tableau, jnp.maximum(0.2 * tol, 0.01 * state.violation))
             move = found.b - b
             eta_move = samples.predict(move)
             predicted = jnp.sum(g * move + kink * (jnp.abs(found.b) - jnp.abs(b)))
@@ -157,7 +157,7 @@ def newton_chunk(
             after = placed(state, jnp.where(t == 1, found.b, b + t * move))
             return after._replace(
                 gram=gram,
-                inverse=inverse,
+                tableau=tableau,
                 slow=(after.violation > SLOW * state.violation) | (t < 1),
                 steps=state.steps + found.steps,
                 rounds=state.rounds + 1,
@@ -172,6 +172,6 @@ def newton_chunk(
     d, n = start.size, target.size
     b, yes, zero = jnp.where(free, start, 0), jnp.asarray(True), jnp.asarray(0)
     carry = _Newton(
-        b, jnp.zeros(n), jnp.zeros(d), jnp.zeros((d, d)), Inverse.empty(d), jnp.zeros(()), yes, zero, zero, ~yes
+        b, jnp.zeros(n), jnp.zeros(d), jnp.zeros((d, d)), Tableau.empty(d), jnp.zeros(()), yes, zero, zero, ~yes
     )
     return jax.lax.scan(step, carry, (strengths.l1, strengths.l2))[1]

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxreg._programs import program
 from jaxreg.linear.design import Design, Views
-from jaxreg.linear.pivot import dot
+from jaxreg.linear.tableau import dot
 
 
 class Data(NamedTuple):
@@ -44,16 +44,17 @@ class Columns:
         x = (self.x - self.shift[f]) / self.scale[f]
         return jnp.concatenate([jnp.ones((x.shape[0], 1)), x], axis=1)
 
-    def predict(self, f: jax.Array, b: jax.Array) -> jax.Array:
-        """Linear predictor (B, n) of coefficients (B, d), each in its training set f (B,)."""
-        slopes = b[:, 1:] / self.scale[f]
-        level = b[:, 0] - jnp.sum(self.shift[f] * slopes, axis=1)
-        return dot(slopes, self.x.T) + level[:, None]
+    def predict(self, b: jax.Array) -> jax.Array:
+        """Linear predictors (F, C, n) of every training set's coefficients (F, C, d)."""
+        slopes = b[..., 1:] / self.scale[:, None]
+        level = b[..., :1] - jnp.sum(self.shift[:, None] * slopes, axis=2, keepdims=True)
+        return dot(slopes.reshape(-1, slopes.shape[2]), self.x.T).reshape(*b.shape[:2], -1) + level
 
-    def correlate(self, f: jax.Array, rows: jax.Array) -> jax.Array:
-        """Inner products (B, d) of rows (B, n) with the intercept's ones and the standardized columns."""
-        total = jnp.sum(rows, axis=1, keepdims=True)
-        return jnp.concatenate([total, (dot(rows, self.x) - total * self.shift[f]) / self.scale[f]], axis=1)
+    def correlate(self, rows: jax.Array) -> jax.Array:
+        """Inner products (F, C, w) of every training set's rows (F, C, n) with its standardized columns."""
+        total = jnp.sum(rows, axis=2, keepdims=True)
+        raw = dot(rows.reshape(-1, rows.shape[2]), self.x).reshape(*rows.shape[:2], -1)
+        return (raw - total * self.shift[:, None]) / self.scale[:, None]
 
 
 def gather(design: Design, views: Views, index: np.ndarray, width: int, intercept: bool) -> Columns:

@@ -1,5 +1,7 @@
 """Effective degrees of freedom of an elastic-net fit."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,13 @@ import numpy as np
 from jaxreg._programs import program
 from jaxreg.linear import definite
 from jaxreg.linear.columns import Columns, bucket, gather
-from jaxreg.linear.pivot import dot
 from jaxreg.linear.problem import Problem
+from jaxreg.linear.tableau import dot
+from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Squared
+
+FITS = 10
+"""Fits worked on together, which have about as many active columns."""
 
 
 def degrees_of_freedom(
@@ -36,22 +42,41 @@ def degrees_of_freedom(
     # Without a kink every column that varies is active, at whatever value.
     active = active | (l1 == 0)[:, None]
     n = problem.design.shape[0]
-    columns = gather(problem.design, problem.views, index, index.size, problem.intercept)
+    first = jax.tree.map(lambda leaf: leaf[:1], problem.views)
+    columns = gather(problem.design, first, index, index.size, problem.intercept)
     weights = problem.data.weights[0]
     if not isinstance(problem.loss, Squared):
         # (L, n): every fit has a curvature of its own.
-        eta = columns.predict(jnp.zeros(len(b), int), jnp.asarray(b)) + problem.data.offset
+        eta = columns.predict(jnp.asarray(b)[None])[0] + problem.data.offset
         weights = weights * problem.loss.second_derivative(eta, problem.data.target)
     ridge = l2[:, None] * problem.factor[index]
-    most = int(active.sum(axis=1).max())
-    if most <= n:
-        size = bucket(most, index.size)
-        order = np.argsort(~active, axis=1, kind="stable")[:, :size]
-        chosen = np.take_along_axis(active, order, axis=1)
-        shrinkage = np.take_along_axis(ridge, order, axis=1)
-        return np.asarray(_by_columns(columns, order, chosen, shrinkage, weights))
-    weights = jnp.broadcast_to(weights, (len(b), n))
-    return np.asarray(_by_samples(columns, active & (ridge > 0), ridge, weights))
+    count = active.sum(axis=1)
+    by_samples = count.max() > n
+    about: Columns | jax.Array
+    each: jax.Array | np.ndarray
+    if by_samples:
+        about, active, each = columns, active & (ridge > 0), jnp.broadcast_to(weights, (len(b), n))
+    elif weights.ndim == 1:
+        about, each = _gram(columns, weights), np.zeros(len(b))
+    else:
+        about, each = columns, weights
+
+    def some(which: np.ndarray) -> np.ndarray:
+        """Degrees of freedom of a few fits with about as many active columns."""
+        order = np.argsort(~active[which], axis=1, kind="stable")[:, : width(which)]
+        chosen = np.take_along_axis(active[which], order, axis=1)
+        shrinkage = np.take_along_axis(ridge[which], order, axis=1)
+        return np.asarray((_by_samples if by_samples else _by_columns)(about, order, chosen, shrinkage, each[which]))
+
+    def width(which: np.ndarray) -> int:
+        return bucket(int(count[which].max()), index.size)
+
+    by_size = np.argsort(count)
+    parts = [by_size[np.minimum(np.arange(first, first + FITS), len(b) - 1)] for first in range(0, len(b), FITS)]
+    df = np.empty(len(b))
+    for which, found in zip(parts, in_threads(some, parts, lambda part: (n, index.size, width(part))), strict=True):
+        df[which] = found
+    return df
 
 
 def _view(columns: Columns, weight: jax.Array) -> jax.Array:
@@ -62,34 +87,45 @@ def _view(columns: Columns, weight: jax.Array) -> jax.Array:
 
 
 @program()
+def _gram(columns: Columns, weight: jax.Array) -> jax.Array:
+    x = _view(columns, weight)
+    return dot(x.T, x)
+
+
+@program()
 def _by_columns(
-    columns: Columns, order: jax.Array, chosen: jax.Array, ridge: jax.Array, weights: jax.Array
+    about: Columns | jax.Array, order: jax.Array, chosen: jax.Array, ridge: jax.Array, weights: jax.Array
 ) -> jax.Array:
-    def gram_of(weight: jax.Array) -> jax.Array:
-        x = _view(columns, weight)
-        return dot(x.T, x)
+    """From the columns, with weights (L, n) of every fit; or from the one Gram that all fits have."""
 
     def one(task: tuple[jax.Array, ...]) -> jax.Array:
-        which, real, shrinkage, gram = task
-        gram = jnp.where(real[:, None] & real, gram[which][:, which], 0)
+        which, real, shrinkage, weight = task
+        gram = _gram.jitted(about, weight) if isinstance(about, Columns) else about
+        gram = jnp.where(real[:, None] & real, gram[which[:, None], which], 0)
         # tr(S⁻¹G) = count − tr(S⁻¹Λ) for S = G + Λ; the jitter gives dependent, unpenalized columns no weight.
         jitter = 1e-12 * jnp.max(jnp.diagonal(gram))
         system = gram + jnp.diag(jnp.where(real, shrinkage + jitter, 1))
         inverse = definite.solve(system, jnp.eye(system.shape[0]))
         return jnp.sum(real) - jnp.sum(jnp.where(real, shrinkage + jitter, 0) * jnp.diagonal(inverse))
 
-    if weights.ndim == 1:
-        gram = gram_of(weights)
-        return jax.lax.map(lambda task: one((*task, gram)), (order, chosen, ridge))
-    return jax.lax.map(lambda task: one((*task[:3], gram_of(task[3]))), (order, chosen, ridge, weights))
+    return jax.lax.map(one, (order, chosen, ridge, weights))
 
 
 @program()
-def _by_samples(columns: Columns, active: jax.Array, ridge: jax.Array, weights: jax.Array) -> jax.Array:
+def _by_samples(
+    columns: Columns, order: jax.Array, chosen: jax.Array, ridge: jax.Array, weights: jax.Array
+) -> jax.Array:
     def one(task: tuple[jax.Array, ...]) -> jax.Array:
-        real, shrinkage, weight = task
-        x = _view(columns, weight) * jnp.where(real, 1 / jnp.sqrt(jnp.where(real, shrinkage, 1)), 0)
+        which, real, shrinkage, weight = task
+        some = dataclasses.replace(
+            columns,
+            x=columns.x[:, which],
+            shift=columns.shift[:, which],
+            scale=columns.scale[:, which],
+            free=columns.free[:, jnp.concatenate([jnp.zeros(1, int), 1 + which])],
+        )
+        x = _view(some, weight) * jnp.where(real, 1 / jnp.sqrt(jnp.where(real, shrinkage, 1)), 0)
         identity = jnp.eye(x.shape[0])
-        return x.shape[0] - jnp.trace(definite.solve(x @ x.T + identity, identity))
+        return x.shape[0] - jnp.trace(definite.solve(dot(x, x.T) + identity, identity))
 
-    return jax.lax.map(one, (active, ridge, weights))
+    return jax.lax.map(one, (order, chosen, ridge, weights))

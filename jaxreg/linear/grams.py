@@ -15,12 +15,14 @@ import numpy as np
 from jaxreg._programs import program
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Dense, Design, Views, over_rows
-from jaxreg.linear.pivot import dot
+from jaxreg.linear.tableau import dot
 
 ROWS = 1024
 """Rows multiplied at a time, which bounds the weighted copy."""
 LEVEL = 10
 """Mean of a column beside its spread, up to which its second moment about zero is accurate enough."""
+FEW_ROWS = 256
+"""Up to this many rows a Gram of some columns is sooner made from them than taken from that of all columns."""
 LEAST = 64
 """Fewest columns added at a time; more are added by powers of two, so that few shapes are compiled."""
 
@@ -43,9 +45,9 @@ class Store:
 
     columns: Columns
     moments: jax.Array
-    """(F, c, c) second moments about the columns' centers."""
+    """(F, c, c) second moments about the columns' centers; (F, 0, 0) where nobody asks for them, or rows are few."""
     linear: jax.Array
-    """(F, c) inner products of the standardized columns with the centered target."""
+    """(F, c) inner products of the standardized columns with the centered target; (F, 0) where nobody asks."""
 
     @property
     def capacity(self) -> int:
@@ -141,18 +143,17 @@ def _full(
 def _linear(columns: Columns, data: Data, intercept: jax.Array) -> jax.Array:
     target = data.target - data.offset
     residual = target - jnp.where(intercept, data.weights @ target, 0)[:, None]
-    return columns.correlate(jnp.arange(data.weights.shape[0]), data.weights * residual)[:, 1:]
+    return columns.correlate((data.weights * residual)[:, None])[:, 0]
 
 
 def empty_store(views: Views, n: int, capacity: int, gram: bool) -> Store:
     """Room for `capacity` columns; without a Gram where a loss makes its own."""
     many = views.weights.shape[0]
-    size = capacity if gram else 0
-    return _empty(many=many, n=n, capacity=capacity, size=size)
+    return _empty(many=many, n=n, capacity=capacity, gram=gram)
 
 
-@program(static=("many", "n", "capacity", "size"))
-def _empty(*, many: int, n: int, capacity: int, size: int) -> Store:
+@program(static=("many", "n", "capacity", "gram"))
+def _empty(*, many: int, n: int, capacity: int, gram: bool) -> Store:
     columns = Columns(
         jnp.zeros((n, capacity)),
         jnp.zeros((many, capacity)),
@@ -160,7 +161,8 @@ def _empty(*, many: int, n: int, capacity: int, size: int) -> Store:
         jnp.zeros((many, 1 + capacity), bool),
         jnp.zeros(capacity, jnp.int64),
     )
-    return Store(columns, jnp.zeros((many, size, size)), jnp.zeros((many, size)))
+    size = capacity if gram and n > FEW_ROWS else 0
+    return Store(columns, jnp.zeros((many, size, size)), jnp.zeros((many, capacity if gram else 0)))
 
 
 def extend(
@@ -195,10 +197,9 @@ def _enlarge(store: Store, *, capacity: int) -> Store:
         jnp.pad(c.free, ((0, 0), (0, more))),
         jnp.pad(c.index, (0, more)),
     )
-    if store.moments.shape[1] == 0:
-        return Store(columns, store.moments, store.linear)
     room = ((0, 0), (0, more))
-    return Store(columns, jnp.pad(store.moments, (*room, (0, more))), jnp.pad(store.linear, room))
+    moments = jnp.pad(store.moments, (*room, (0, more))) if store.moments.size else store.moments
+    return Store(columns, moments, jnp.pad(store.linear, room) if store.linear.size else store.linear)
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -228,9 +229,22 @@ def _extend(
         put(c.free, views.varies[:, index] & real, 1).at[:, 0].set(intercept),
         put(c.index, index),
     )
-    if store.moments.shape[1] == 0:
-        return Store(columns, store.moments, store.linear)
+    linear = _linear(columns, data, intercept) if store.linear.size else store.linear
+    if not store.moments.size:
+        return Store(columns, store.moments, linear)
     cross = second_moments(columns.x, new, data.weights, split)
     moments = jax.lax.dynamic_update_slice_in_dim(store.moments, cross, at, axis=2)
     moments = jax.lax.dynamic_update_slice_in_dim(moments, cross.transpose(0, 2, 1), at, axis=1)
-    return Store(columns, moments, _linear(columns, data, intercept))
+    return Store(columns, moments, linear)
+
+
+def gram_of(store: Store, weights: jax.Array, f: jax.Array, take: jax.Array) -> jax.Array:
+    """Gram (w, w) of the standardized columns `take` (w,) of the store, in training set f."""
+    columns = store.columns
+    shift, scale = columns.shift[f][take], columns.scale[f][take]
+    if store.moments.size:
+        second = store.moments[f, take[:, None], take]
+    else:
+        x = columns.x[:, take]
+        second = dot(x.T, x * weights[f][:, None])
+    return (second - shift[:, None] * shift) / (scale[:, None] * scale)

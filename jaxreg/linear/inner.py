@@ -5,11 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreg.linear.pivot import Inverse, dot, exchange
+from jaxreg.linear.tableau import Tableau, dot
 from jaxreg.linear.walk import slope, walk
 
-STALE = 1.5
-"""Ratio by which the ridge may drift from that of the inverse before it is made anew."""
+HARD = 5
+"""Conjugate gradient rounds after which the tableau is made anew: those of a ridge that has changed too much."""
+LONG = 8
+"""Steps after which the tableau is no longer believed."""
 LEAVERS, SOON = 16, 8
 """Most entries sent to zero at once because the equations would carry them past it, and in how many steps."""
 
@@ -49,18 +51,19 @@ class Inner(NamedTuple):
 class _State(NamedTuple):
     b: jax.Array
     g: jax.Array
-    inverse: Inverse
+    tableau: Tableau
     choosy: jax.Array
     steps: jax.Array
     violation: jax.Array
     done: jax.Array
     suspect: jax.Array
     fresh: jax.Array
+    wary: jax.Array
     jitter: jax.Array
 
 
 class _Aim(NamedTuple):
-    inverse: Inverse
+    tableau: Tableau
     chosen: jax.Array
     leaving: jax.Array
     direction: jax.Array
@@ -77,7 +80,7 @@ def violation(b: jax.Array, g: jax.Array, kink: jax.Array, free: jax.Array) -> j
     return jnp.max(jnp.where(free, jnp.where(b == 0, at_zero, jnp.abs(g + kink * jnp.sign(b))), 0))
 
 
-def minimize(problem: Quadratic, inverse: Inverse, tol: jax.Array, max_steps: int = 500) -> tuple[Inner, Inverse]:
+def minimize(problem: Quadratic, tableau: Tableau, tol: jax.Array, max_steps: int = 500) -> tuple[Inner, Tableau]:
     """Minimize a kinked quadratic from a warm start, to its exact end.
 
     Each step solves the equations of the active entries with signs held fixed, and walks to the exact minimum
@@ -85,13 +88,14 @@ def minimize(problem: Quadratic, inverse: Inverse, tol: jax.Array, max_steps: in
     active entries have settled, those enter that violate the optimality condition, with the sign that descends;
     those that the equations would move the wrong way are dropped again. The objective falls at every step, and
     when no entry changes sign the end point is exact. How choosy it is about who may enter adapts to how far
-    the walks get. The equations are solved by an inverse that follows the active set in
-    block pivots; conjugate gradients, preconditioned by it, correct what it is off (rounding; a ridge that has
-    changed), and when that takes long, or nothing moves as it should, the inverse is made anew.
+    the walks get. The equations are solved by a tableau that follows the active set in block pivots; conjugate
+    gradients, preconditioned by it, make up for a ridge that has changed, and when that takes long, or nothing moves
+    as it should, the tableau is made anew. The gradient at the end is that of the Gram itself; where it is not what
+    the tableau said, the steps that follow ask the Gram too.
 
     Args:
         problem: what to minimize, and where to start. The quadratic must be positive semidefinite.
-        inverse: that of an earlier, similar problem with the same Gram, or an empty one.
+        tableau: that of an earlier, similar problem with the same Gram, or an empty one.
         tol: absolute bound on the violation.
         max_steps: budget.
 
@@ -106,9 +110,7 @@ def minimize(problem: Quadratic, inverse: Inverse, tol: jax.Array, max_steps: in
     # Keeps nearly dependent columns solvable. The walk and the repeats remove the error that it makes.
     jitter = 1e-2 * jnp.sqrt(eps) * top + jnp.finfo(gram.dtype).tiny
     no, none = jnp.asarray(False), jnp.asarray(0)
-    stale = jnp.any(ridge > STALE * inverse.ridge) | jnp.any(STALE * ridge < inverse.ridge)
-    inverse = inverse.emptied(stale)
-    inverse = inverse._replace(ridge=jnp.where(stale, ridge, inverse.ridge))
+    missing = jnp.any(jnp.isnan(tableau.extra))
 
     def body(state: _State) -> _State:
         b, g = state.b, state.g
@@ -122,25 +124,20 @@ def minimize(problem: Quadratic, inverse: Inverse, tol: jax.Array, max_steps: in
         target = -(g + kink * sign)
 
         def aim(now: _Aim) -> _Aim:
-            found, _ = jax.lax.while_loop(
-                lambda s: jnp.any(s[1]),
-                lambda s: exchange(s[0], gram, state.jitter, s[1]),
-                (now.inverse, now.chosen ^ now.inverse.members),
-            )
+            found = now.tableau.with_members(now.chosen)
             # Entries that leave go to zero in one full step; the others take that into account.
-            fixed = jnp.where(now.leaving, -b, 0)
-            pushed = jax.lax.cond(jnp.any(now.leaving), problem.times, jnp.zeros_like, fixed)
-            x, bend, hard = _equations(problem, found, jnp.where(now.chosen, target - pushed, 0), tol, top)
+            known = jnp.where(now.chosen, target, jnp.where(now.leaving, -b, 0))
+            x, bend, hard = _equations(problem, found, known, tol, top, state.wary)
             wrong = now.chosen & entering & (x * sign <= 0)
             leaving = now.chosen & (kink > 0) & ((b + x) * b < 0)
             # That is no descent method: where it does not end the matter soon, walks alone do.
             leaving = leaving & (jnp.sum(leaving) <= LEAVERS) & (now.tries < 2) & (state.steps < SOON)
             return _Aim(
-                inverse=found,
+                tableau=found,
                 chosen=now.chosen & ~wrong & ~leaving,
                 leaving=now.leaving | leaving,
-                direction=x + fixed,
-                bend=bend + pushed,
+                direction=x,
+                bend=bend,
                 wrong=jnp.any(wrong),
                 again=jnp.any(wrong | leaving),
                 tries=now.tries + 1,
@@ -149,11 +146,14 @@ def minimize(problem: Quadratic, inverse: Inverse, tol: jax.Array, max_steps: in
 
         zero = jnp.zeros_like(b)
         nobody = jnp.zeros_like(free)
-        first = _Aim(state.inverse.emptied(anew), active | entering, nobody, zero, zero, no, ~no, none, no)
+        begun = state.tableau.begun(gram, ridge + state.jitter, anew)
+        first = _Aim(begun, active | entering, nobody, zero, zero, no, ~no, none, no)
         aimed = jax.lax.while_loop(lambda a: a.again & (a.tries < 6), aim, first)
         lost = jnp.any(entering) & ~jnp.any(entering & aimed.chosen)
         steep = slope(b, g, kink, aimed.direction)
-        bad = aimed.wrong | ~jnp.all(jnp.isfinite(aimed.direction)) | (steep >= 0) | (lost & state.fresh)
+        # A tableau spoilt by rounding shows where the quadratic would not be convex.
+        spoilt = ~(jnp.sum(aimed.direction * aimed.bend) > 0)
+        bad = aimed.wrong | spoilt | (steep >= 0) | (lost & state.fresh)
 
         def alone() -> tuple[jax.Array, jax.Array]:
             """Steepest single entry: the way out when the block direction does not descend."""
@@ -176,13 +176,13 @@ def minimize(problem: Quadratic, inverse: Inverse, tol: jax.Array, max_steps: in
         choosier = jnp.where(short, 1 - jnp.maximum((1 - state.choosy) / 4, 1e-3), state.choosy)
         choosier = jnp.where(long, jnp.maximum(1 - 2 * (1 - state.choosy), 0), choosier)
         choosy = jnp.where(jnp.any(entering), choosier, state.choosy)
-        # Even a new inverse may be off where many columns depend on each other: more jitter makes it right.
+        # Even a new tableau may be off where many columns depend on each other: more jitter makes it right.
         raised = bad & anew & (state.jitter < 1e-3 * top) & ~jnp.any(aimed.leaving)
         return judge(
             state._replace(
                 b=b,
                 g=g,
-                inverse=aimed.inverse,
+                tableau=aimed.tableau,
                 choosy=choosy,
                 steps=state.steps + 1,
                 suspect=bad | lost | aimed.hard,
@@ -196,14 +196,20 @@ def minimize(problem: Quadratic, inverse: Inverse, tol: jax.Array, max_steps: in
         rounding = 4 * eps * (top * jnp.sum(jnp.abs(state.b - start)) + jnp.max(jnp.abs(gradient)))
         goal = jnp.maximum(tol, rounding)
         # The end is judged by a gradient made afresh, not by one that was carried along.
-        ends = (problem.violation(state.b, state.g) <= goal) & (state.steps > 0)
+        ends = (problem.violation(state.b, state.g) <= goal) & (state.steps > 0) | (state.steps == LONG)
         g = jax.lax.cond(ends, lambda: gradient + problem.times(state.b - start), lambda: state.g)
         left = problem.violation(state.b, g)
-        return state._replace(g=g, violation=left, done=left <= goal)
+        off = ends & (left > goal)
+        return state._replace(
+            g=g, violation=left, done=left <= goal, suspect=state.suspect | off, wary=state.wary | off
+        )
 
-    first = _State(start, gradient, inverse, jnp.zeros_like(tol), none, tol, no, no, no, jitter)
+    first = _State(start, gradient, tableau, jnp.zeros_like(tol), none, tol, no, missing, no, no, jitter)
     end = jax.lax.while_loop(lambda s: ~s.done & (s.steps < max_steps), body, judge(first))
-    return Inner(end.b, end.g, end.violation, end.steps), end.inverse
+    # A tableau that was hard to use at the end would be so at the next strength, too.
+    worn = end.suspect & ~end.fresh
+    kept = end.tableau._replace(extra=jnp.where(worn, jnp.nan, end.tableau.extra))
+    return Inner(end.b, end.g, end.violation, end.steps), kept
 
 
 class _Correction(NamedTuple):
@@ -211,38 +217,54 @@ class _Correction(NamedTuple):
     bend: jax.Array
     residual: jax.Array
     along: jax.Array
+    ahead: jax.Array
     weight: jax.Array
     rounds: jax.Array
     flat: jax.Array
 
 
 def _equations(
-    problem: Quadratic, inverse: Inverse, right: jax.Array, tol: jax.Array, top: jax.Array
+    problem: Quadratic, tableau: Tableau, known: jax.Array, tol: jax.Array, top: jax.Array, wary: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Solve the equations of the inverse's members. Returns solution, Hessian times it, and whether that was hard."""
-    members = inverse.members
-    goal = jnp.maximum(0.05 * tol, 1e-3 * jnp.max(jnp.abs(right)))
+    """Find x whose Hessian image is `known` on the members, while x itself is off them.
+
+    Returns x, its image, and whether that was hard. The image is the tableau's, with what the Hessian has changed on
+    its diagonal since; or the Gram's own, if wary.
+    """
+    members = tableau.members
+    drift = problem.ridge - tableau.extra
+    goal = jnp.maximum(0.05 * tol, 1e-2 * jnp.max(jnp.where(members, jnp.abs(known), 0)))
+
+    def solve(known: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The tableau's solution, and its image under the tableau's matrix."""
+        out = tableau.times(known)
+        return jnp.where(members, out, known), jnp.where(members, known, out)
+
+    def image_of(x: jax.Array, image: jax.Array) -> jax.Array:
+        return jax.lax.cond(wary, lambda: problem.times(x), lambda: image + drift * x)
 
     def correct(now: _Correction) -> _Correction:
-        z = inverse.times(now.residual)
+        z, image = solve(now.residual)
         weight = jnp.sum(now.residual * z)
-        along = z + jnp.where(now.rounds == 0, 0, weight / now.weight) * now.along
-        image = problem.times(along)
-        curvature = jnp.sum(jnp.where(members, along * image, 0))
+        keep = jnp.where(now.rounds == 0, 0, weight / now.weight)
+        along, ahead = z + keep * now.along, image + keep * now.ahead
+        truth = image_of(along, ahead)
+        curvature = jnp.sum(jnp.where(members, along * truth, 0))
         # Along dependent columns there is no curvature to divide by, and nothing to correct.
         flat = ~(curvature > 1e-11 * top * jnp.sum(along**2)) | ~(weight > 0)
         step = jnp.where(flat, 0, weight / jnp.where(flat, 1, curvature))
-        residual = now.residual - step * jnp.where(members, image, 0)
-        return _Correction(now.x + step * along, now.bend + step * image, residual, along, weight, now.rounds + 1, flat)
+        residual = now.residual - step * jnp.where(members, truth, 0)
+        x, bend = now.x + step * along, now.bend + step * truth
+        return _Correction(x, bend, residual, along, ahead, weight, now.rounds + 1, flat)
 
     def off(now: _Correction) -> jax.Array:
-        return (jnp.max(jnp.abs(now.residual)) > goal) & (now.rounds < 10) & ~now.flat
+        return (jnp.max(jnp.abs(now.residual)) > goal) & (now.rounds < 2 * HARD) & ~now.flat
 
-    x = inverse.times(right)
-    bend = problem.times(x)
-    first = _Correction(
-        x, bend, jnp.where(members, right - bend, 0), x, jnp.ones_like(tol), jnp.asarray(0), jnp.asarray(False)
-    )
+    x, image = solve(known)
+    bend = image_of(x, image)
+    zero = jnp.zeros_like(x)
+    residual = jnp.where(members, known - bend, 0)
+    first = _Correction(x, bend, residual, zero, zero, jnp.ones_like(tol), jnp.asarray(0), jnp.asarray(False))
     end = jax.lax.while_loop(off, correct, first)
-    unsolved = jnp.max(jnp.abs(end.residual)) > jnp.maximum(goal, 0.1 * jnp.max(jnp.abs(right)))
-    return end.x, end.bend, unsolved | (end.rounds > 5)
+    unsolved = jnp.max(jnp.abs(end.residual)) > 10 * goal
+    return end.x, end.bend, unsolved | (end.rounds > HARD)

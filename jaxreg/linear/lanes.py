@@ -6,10 +6,7 @@ vmap, eleven lanes of 500 columns took eight times as long.) On an accelerator a
 """
 
 import functools
-import os
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,8 +16,9 @@ import numpy as np
 from jaxreg._programs import program
 from jaxreg.linear.chunk import Chunk, Samples, Strengths, newton_chunk, squared_chunk
 from jaxreg.linear.columns import Data
-from jaxreg.linear.grams import Store
-from jaxreg.linear.pivot import Inverse
+from jaxreg.linear.grams import Store, gram_of
+from jaxreg.linear.tableau import Tableau, rearranged, worth
+from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Loss, Squared
 
 
@@ -61,18 +59,18 @@ def _job(task: Task, width: int) -> _Job:
 
 
 @program()
-def _prepare(store: Store, f: jax.Array, take: jax.Array, real: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _prepare(
+    store: Store, weights: jax.Array, f: jax.Array, take: jax.Array, real: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Standardized Gram, inner products with the target, and free entries, of a lane's columns."""
-    columns = store.columns
-    shift, scale, free = columns.shift[f][take], columns.scale[f][take], columns.free[f, 1:][take] & real
-    gram = store.moments[f][take][:, take] - shift[:, None] * shift
-    return gram / (scale[:, None] * scale), store.linear[f][take], free
+    free = store.columns.free[f, 1:][take] & real
+    return gram_of(store, weights, f, take), store.linear[f][take], free
 
 
 @program()
-def _squared(prepared: tuple[jax.Array, jax.Array, jax.Array], job: _Job, inverse: Inverse) -> tuple[Chunk, Inverse]:
+def _squared(prepared: tuple[jax.Array, jax.Array, jax.Array], job: _Job, tableau: Tableau) -> tuple[Chunk, Tableau]:
     strengths = job.strengths._replace(factor=job.strengths.factor[1:])
-    return squared_chunk(*prepared, strengths, job.start[1:], inverse, job.tol)
+    return squared_chunk(*prepared, strengths, job.start[1:], tableau, job.tol)
 
 
 @program()
@@ -86,16 +84,16 @@ def _newton(loss: Loss, data: Data, store: Store, job: _Job, shared: jax.Array |
 
 
 @program()
-def _rearrange(inverse: Inverse, position: jax.Array) -> Inverse:
-    return inverse.taken(position)
+def _rearrange(tableau: Tableau, prepared: tuple[jax.Array, ...], job: _Job, position: jax.Array) -> Tableau:
+    return rearranged(tableau, prepared[0], job.strengths.l2[0] * job.strengths.factor[1:], position)
 
 
 @program(static=("width",))
-def _empty(*, width: int) -> Inverse:
-    return Inverse.empty(width)
+def _empty(*, width: int) -> Tableau:
+    return Tableau.empty(width)
 
 
-_prepare_all = jax.jit(jax.vmap(_prepare.jitted, in_axes=(None, 0, 0, 0)))
+_prepare_all = jax.jit(jax.vmap(_prepare.jitted, in_axes=(None, None, 0, 0, 0)))
 _squared_all = jax.jit(jax.vmap(_squared.jitted))
 _rearrange_all = jax.jit(jax.vmap(_rearrange.jitted))
 
@@ -116,13 +114,13 @@ class Threads:
     def __init__(self, loss: Loss, data: Data) -> None:
         self.loss, self.data = loss, data
         self.slots: dict[int, np.ndarray] = {}
-        self.inverses: dict[int, Inverse] = {}
+        self.tableaus: dict[int, Tableau] = {}
         self.prepared: dict[tuple[int, bytes], Any] = {}
 
     def solve(self, store: Store, tasks: Sequence[Task]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Coefficients (L, 1 + w) and steps (L,) of every task; without an intercept for squared error."""
         self.prepared = {}
-        return _in_threads(functools.partial(self._one, store), tasks, _signature)
+        return in_threads(functools.partial(self._one, store), tasks, _signature)
 
     def _one(self, store: Store, task: Task) -> tuple[np.ndarray, np.ndarray]:
         job = _job(task, task.width)
@@ -133,20 +131,23 @@ class Threads:
         prepared = self.prepared.get(key)
         if prepared is None:
             # Ratios of one training set share it, where they have the same columns.
-            prepared = self.prepared[key] = _prepare(store, job.f, job.take, job.real)
-        inverse = self._inverse(task)
-        found, self.inverses[task.lane] = _squared(prepared, job, inverse)
+            prepared = self.prepared[key] = _prepare(store, self.data.weights, job.f, job.take, job.real)
+        tableau = self._tableau(task, prepared, job)
+        found, self.tableaus[task.lane] = _squared(prepared, job, tableau)
         self.slots[task.lane] = task.slots
         b = np.asarray(found.b)[:, : task.slots.size]
         return np.pad(b, ((0, 0), (1, 0))), np.asarray(found.steps)
 
-    def _inverse(self, task: Task) -> Inverse:
-        old, inverse = self.slots.get(task.lane), self.inverses.get(task.lane)
-        if old is None or inverse is None:
+    def _tableau(self, task: Task, prepared: Any, job: _Job) -> Tableau:
+        old, tableau = self.slots.get(task.lane), self.tableaus.get(task.lane)
+        if old is None or tableau is None:
             return _empty(width=task.width)
-        if inverse.members.size == task.width and np.array_equal(old, task.slots):
-            return inverse
-        return _rearrange(inverse, _positions(old, task.slots, task.width))
+        if tableau.members.size == task.width and np.array_equal(old, task.slots):
+            return tableau
+        position = _positions(old, task.slots, task.width)
+        if worth(int((position[: task.slots.size] < 0).sum()), int((task.start[1:] != 0).sum())):
+            return _rearrange(tableau, prepared, job, position)
+        return _empty(width=task.width)
 
 
 class Batch:
@@ -157,7 +158,7 @@ class Batch:
     def __init__(self, loss: Loss, data: Data) -> None:
         self.loss, self.data = loss, data
         self.slots: list[np.ndarray] = []
-        self.inverses: Inverse | None = None
+        self.tableaus: Tableau | None = None
 
     def solve(self, store: Store, tasks: Sequence[Task]) -> list[tuple[np.ndarray, np.ndarray]]:
         """As for `Threads`; the tasks are all lanes in order, of one width."""
@@ -167,16 +168,14 @@ class Batch:
             found = _newton_all(self.loss, self.data, store, jobs)
             b, steps = np.asarray(found.b), np.asarray(found.steps)
             return [(b[k][:, : 1 + task.slots.size], steps[k]) for k, task in enumerate(tasks)]
-        prepared = _prepare_all(store, jobs.f, jobs.take, jobs.real)
-        if self.inverses is None:
-            many = len(tasks)
-            inverses = Inverse(
-                jnp.zeros((many, width, width)), jnp.zeros((many, width), bool), jnp.zeros((many, width))
-            )
+        prepared = _prepare_all(store, self.data.weights, jobs.f, jobs.take, jobs.real)
+        if self.tableaus is None:
+            empty = _empty(width=width)
+            tableaus = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(tasks), *leaf.shape)), empty)
         else:
             positions = [_positions(old, task.slots, width) for old, task in zip(self.slots, tasks, strict=True)]
-            inverses = _rearrange_all(self.inverses, np.stack(positions))
-        found, self.inverses = _squared_all(prepared, jobs, inverses)
+            tableaus = _rearrange_all(self.tableaus, prepared, jobs, np.stack(positions))
+        found, self.tableaus = _squared_all(prepared, jobs, tableaus)
         self.slots = [task.slots for task in tasks]
         b, steps = np.asarray(found.b), np.asarray(found.steps)
         return [(np.pad(b[k][:, : t.slots.size], ((0, 0), (1, 0))), steps[k]) for k, t in enumerate(tasks)]
@@ -199,34 +198,3 @@ def _positions(old: np.ndarray, new: np.ndarray, width: int) -> np.ndarray:
 
 def _signature(task: Task) -> tuple:
     return task.width, task.l1.size
-
-
-_ready: set[tuple] = set()
-_lock = threading.Lock()
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
-
-
-def _in_threads(function: Callable, tasks: Sequence[Task], signature: Callable) -> list:
-    """Run every task; the first of each signature alone, so that no two threads compile the same program."""
-
-    def run(task: Task) -> Any:
-        with jax.enable_x64(True):
-            return function(task)
-
-    done: dict[int, Any] = {}
-    for k, task in enumerate(tasks):
-        key = signature(task)
-        if key not in _ready:
-            with _lock:
-                done[k] = run(task)
-                _ready.add(key)
-    rest = [k for k in range(len(tasks)) if k not in done]
-    if len(rest) == 1:
-        done[rest[0]] = run(tasks[rest[0]])
-    else:
-        done.update(zip(rest, _pool().map(run, [tasks[k] for k in rest]), strict=True))
-    return [done[k] for k in range(len(tasks))]

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.linear.design import Design, Views
-from jaxreg.linear.pivot import dot
 from jaxreg.linear.problem import Problem
 from jaxreg.linear.ridge import eigen
+from jaxreg.linear.tableau import dot
 
 
 def leave_one_out(problem: Problem, l2: np.ndarray) -> np.ndarray:

@@ -89,6 +89,7 @@ class March:
         found_b: list = [None] * len(lanes)
         steps = np.zeros(l1.shape, dtype=int)
         kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        found = None
         precision, sharpened, rounds, todo = max(1e-2 * self.tol, 1e-13), 0, 0, list(lanes)
         while True:
             if not self.lanes.individual:
@@ -112,7 +113,8 @@ class March:
                 steps[:, m] += taken
             full = self._spread(wanted, found_b, l1.shape)
             by_set = full.reshape(len(full), self.sets, self.ratios, -1)
-            found = certify(self.problem, l1[:, : self.ratios].T, l2[:, : self.ratios].T, self.store.columns, by_set)
+            strengths = l1[:, : self.ratios].T, l2[:, : self.ratios].T
+            found = certify(self.problem, *strengths, self.store.columns, by_set, found, {self.f[m] for m in todo})
             todo = []
             for m in lanes if self.everything is None else ():
                 lost = screen.missing(found.excess[m], 10 * precision * self.scale[m], wanted[m])

@@ -9,7 +9,7 @@ from jaxreg._programs import program
 from jaxreg.linear import definite
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Design, Views
-from jaxreg.linear.pivot import dot
+from jaxreg.linear.tableau import dot
 from jaxreg.losses import Loss
 
 
@@ -45,18 +45,20 @@ def fit_null(design: Design, views: Views, loss: Loss, data: Data, unpenalized: 
     return Null(
         primal=jnp.sum(data.weights * loss.value(eta, data.target), axis=1),
         derivative=derivative,
-        gradient=correlate_views(design, views, sets, derivative),
+        gradient=correlate_views(design, views, derivative[:, None])[:, 0],
         basis=basis,
         coef=jnp.einsum("fdm,fm->fd", whitening, gamma, precision="highest"),
         deviance=jnp.sum(data.weights * loss.deviance(plain, data.target), axis=1),
     )
 
 
-def correlate_views(design: Design, views: Views, f: jax.Array, rows: jax.Array) -> jax.Array:
-    """Weighted inner products (B, p) of rows (B, n) with the standardized columns of training sets f (B,)."""
-    rows = views.weights[f] * rows
-    total = jnp.sum(rows, axis=1, keepdims=True)
-    return jnp.where(views.varies[f], (design.correlate(rows) - total * views.mean[f]) / views.scale[f], 0)
+def correlate_views(design: Design, views: Views, rows: jax.Array) -> jax.Array:
+    """Weighted inner products (F, C, p) of rows (F, C, n) with the standardized columns of every training set."""
+    many, count, n = rows.shape
+    rows = views.weights[:, None] * rows
+    total = jnp.sum(rows, axis=2, keepdims=True)
+    raw = design.correlate(rows.reshape(-1, n)).reshape(many, count, -1)
+    return (raw - total * views.mean[:, None]) * jnp.where(views.varies, 1 / views.scale, 0)[:, None]
 
 
 def _orthonormal(columns: Columns, f: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -77,7 +77,6 @@ def ridge_path(
     Biostatistics 5.
     """
     n, p = design.shape
-    sets = jnp.arange(views.weights.shape[0])
     if p > n:
         axes, scores = _sample_axes(design, views, factor)
     elif isinstance(loss, Squared) and columns is not None:
@@ -91,7 +90,7 @@ def ridge_path(
         if p > n:
             along = jnp.einsum("fnr,fn->fr", scores, data.weights * residual, precision="highest")
         else:
-            linear = correlate_views(design, views, sets, residual) / jnp.sqrt(factor)
+            linear = correlate_views(design, views, residual[:, None])[:, 0] / jnp.sqrt(factor)
             along = jnp.einsum("fpr,fp->fr", axes.vectors, linear, precision="highest")
         gamma = along[None, :, None, :] / (axes.values[None, :, None, :] + l2.T[:, None, :, None])
         gamma = jnp.where(axes.values[None, :, None, :] > 0, gamma, 0)
@@ -171,5 +170,6 @@ def _from_samples(design: Design, views: Views, axes: Axes, gamma: jax.Array, fa
     # correlate_views multiplies by the weights, of which √W is wanted.
     rows = rows * jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)[None, :, None, :]
     length, many, ratios, n = rows.shape
-    f = jnp.tile(jnp.repeat(jnp.arange(many), ratios), length)
-    return (correlate_views(design, views, f, rows.reshape(-1, n)) / factor).reshape(length, many, ratios, -1)
+    by_set = rows.transpose(1, 0, 2, 3).reshape(many, -1, n)
+    slopes = correlate_views(design, views, by_set) / factor
+    return slopes.reshape(many, length, ratios, -1).transpose(1, 0, 2, 3)

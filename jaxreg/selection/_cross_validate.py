@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxreg._programs import program
 from jaxreg._threads import one_lapack_thread
-from jaxreg.linear import Fits, Problem, fit
+from jaxreg.linear import Problem, fit
 from jaxreg.linear.arguments import linear_data, mixes, tolerance
 from jaxreg.linear.design import Design
 from jaxreg.linear.grid import make_grid
@@ -118,7 +118,7 @@ def cross_validate(
             scores = _score_rows(name, loss, eta, data.target[rows])
         else:
             slopes, intercepts = original_scale(problem, fits)
-            eta = held_out_predictors(problem, fits, data.offset, labels)
+            eta = held_out_predictors(problem, fits.working, slopes, intercepts, data.offset, labels)
             scores = MEASURES[name].scores(loss, eta, data.target, data.sample_weight, labels)
             fitted = {
                 "fold_index": fits.working,
@@ -158,13 +158,27 @@ def _score_rows(name: str, loss: Loss, eta: np.ndarray, target: np.ndarray) -> n
     return np.asarray(per_sample(loss, jnp.asarray(eta), jnp.asarray(target[:, None])))
 
 
-def held_out_predictors(problem: Problem, fits: Fits, offset: np.ndarray, fold_id: np.ndarray) -> np.ndarray:
+def held_out_predictors(
+    problem: Problem,
+    working: np.ndarray,
+    slopes: np.ndarray,
+    intercepts: np.ndarray,
+    offset: np.ndarray,
+    fold_id: np.ndarray,
+) -> np.ndarray:
     """Linear predictor of each row by the fit that left it out, (n, L · R + 1); that of its null model last.
 
     K products of disjoint rows, which together cost as much as one with all rows. The ever-active columns are made
     dense for it: with tens of thousands of them this copy, (n, a), is the largest array of a cross-validation.
+
+    Args:
+        problem: data and null models.
+        working: the ever-active columns, (a,).
+        slopes: their slopes for X as it was given, (L, F, R, a).
+        intercepts: (L, F, R).
+        offset: (n,).
+        fold_id: labels of the folds from 0 on, (n,).
     """
-    slopes, intercepts = original_scale(problem, fits)
     length, many, ratios, _ = slopes.shape
     unpenalized = np.flatnonzero(problem.factor == 0)
     null = np.asarray(problem.null.coef)
@@ -175,11 +189,11 @@ def held_out_predictors(problem: Problem, fits: Fits, offset: np.ndarray, fold_i
         return np.asarray(_columns(problem.design, index))
 
     eta = np.empty((fold_id.size, length * ratios + 1))
-    x = columns_of(fits.working)
+    x = columns_of(working)
     z = columns_of(unpenalized)
     for k in range(many - 1):
         rows = fold_id == k
-        b = slopes[:, k + 1].reshape(length * ratios, -1) if fits.working.size else np.zeros((length * ratios, 0))
+        b = slopes[:, k + 1].reshape(length * ratios, -1) if working.size else np.zeros((length * ratios, 0))
         eta[rows, :-1] = x[rows] @ b.T + intercepts[:, k + 1].reshape(-1)
         eta[rows, -1] = z[rows] @ null_slopes[k + 1] + null_level[k + 1]
     return eta + offset[:, None]
