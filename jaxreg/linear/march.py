@@ -28,7 +28,7 @@ CHUNK = 10
 """λ solved between certificates. All chunks have one length, so that the number of λ compiles nothing."""
 LONG_CHUNK = 50
 """The same where nothing is screened."""
-SPARE = 32
+SPARE = 64
 """Room for columns that enter: as many as are active, and these."""
 MANY = 224
 """But no more than this."""
@@ -74,6 +74,7 @@ class March:
             self.level = (np.asarray(data.weights) @ (np.asarray(data.target) - np.asarray(data.offset)))[self.f]
         self.gradient = np.asarray(problem.null.gradient)[self.f]
         self.before: np.ndarray | None = None
+        self.last = [np.empty(0, dtype=np.int64)] * self.f.size
         # The null model is the solution down to the λ where the first column enters.
         penalized = problem.factor > 0
         enters = np.max(np.abs(self.gradient[:, penalized]) / problem.factor[penalized], axis=1, initial=0)
@@ -136,6 +137,7 @@ class March:
                 precision, sharpened = max(1e-2 * precision, 1e-13), sharpened + 1
         for m in lanes:
             self._place(m, wanted[m], found_b[m][-1])
+        self.last = wanted
         self.gradient, self.before = found.last, found.before
         self.here, self.there = l1[-1], l1[-2]
         return self._piece(full[: len(self.l1) - first], found, steps)
@@ -152,8 +154,9 @@ class March:
         rows = self.problem.design.shape[0]
         most = self._width(min(active.size + min(active.size, MANY), rows + active.size // 4) + SPARE)
         width = min(most, self._width(int(np.count_nonzero(near >= 1))))
-        # What is in the store costs nothing more: it fills what room there is.
+        # What is in the store costs little more, and what the lane had last nothing: they fill what room there is.
         near = np.where((near >= 1) | (self.slot >= 0), near, -1)
+        near[self.last[m]] = np.maximum(near[self.last[m]], 0.999)
         best = np.argpartition(-near, width - 1)[:width] if width < near.size else np.arange(near.size)
         return np.sort(best[near[best] >= 0])
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from jaxreg.linear.design._base import Design, over_rows, settle, wide_dot
 
-ROWS = 2048
-"""Rows worked on at a time, so that what is derived from them stays in the cache."""
+ENTRIES = 2**17
+"""Entries worked on at a time, so that what is derived from them stays in the cache."""
 
 
 @jax.tree_util.register_dataclass
@@ -26,7 +26,7 @@ class Dense(Design):
 
     def moments(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Shift by rough means first, so that large ones do not cancel in the variance; in blocks of rows."""
-        n, _ = self.shape
+        n, p = self.shape
         shift = jnp.mean(self.X[:: max(1, n // 256)].astype(jnp.float64), axis=0)
 
         def block(first: jax.Array | int, size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -39,7 +39,7 @@ class Dense(Design):
         def add(sums: tuple[jax.Array, ...], more: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
             return sums[0] + more[0], sums[1] + more[1], jnp.maximum(sums[2], more[2])
 
-        mean, second, largest = over_rows(n, ROWS, block, add)
+        mean, second, largest = over_rows(n, min(max(ENTRIES // p, 32), 256), block, add)
 
         def exact() -> jax.Array:
             X = self.X.astype(jnp.float64)
