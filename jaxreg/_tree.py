@@ -168,7 +168,7 @@ def total(values: PyTree) -> jax.Array:
 
 def largest(values: PyTree) -> jax.Array:
     """Return the largest leaf entry, at least 0; NaN if any entry is NaN."""
-    leaves = (peak(wide(leaf)) for leaf in floats(values) if leaf.size)
+    leaves = (peak(wide(leaf)) for leaf in floats(values) if jnp.size(leaf))
     return functools.reduce(jnp.maximum, leaves, jnp.zeros((), jnp.float32))
 
 

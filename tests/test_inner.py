@@ -7,6 +7,7 @@ import pytest
 
 import jaxreg as jr
 from jaxreg.linear import lanes, march
+from jaxreg.linear.columns import Data
 from jaxreg.linear.grams import find_split, second_moments
 from jaxreg.linear.inner import Quadratic, minimize
 from jaxreg.linear.tableau import Tableau, rearranged
@@ -57,7 +58,9 @@ def test_a_ridge_that_changes_and_a_tableau_that_is_wrong_are_made_good(x64):
     gram, linear = x.T @ x / 60, x.T @ rng.standard_normal(60) / 60
     kink = np.full(20, 0.05)
     junk = Tableau.empty(20)._replace(
-        matrix=jnp.asarray(rng.standard_normal((20, 20))), members=jnp.asarray(rng.random(20) < 0.5), extra=jnp.zeros(20)
+        matrix=jnp.asarray(rng.standard_normal((20, 20))),
+        members=jnp.asarray(rng.random(20) < 0.5),
+        extra=jnp.zeros(20),
     )
     tableau, solve = junk, jax.jit(minimize)
     for ridge in (0.0, 1e-3, 1.1e-3, 1.0):
@@ -152,7 +155,30 @@ def test_one_batch_equals_threads(monkeypatch, loss, ratios):
     options = {"loss": loss, "l1_ratios": ratios, "lams": 20, "folds": 3, "lam_min_ratio": 0.1}
     one_by_one = jr.cross_validate(x, target, **options)
     monkeypatch.setattr(march, "make_lanes", lanes.Batch)
-    batched = jr.cross_validate(x, target, **options)
+    asked = []
+    monkeypatch.setattr(lanes, "group_size", lambda many, width, data: asked.append(many) or min(many, 3))
+    batched = jr.cross_validate(x, target, **options)  # eight lanes or four, three at a time
+    assert asked
     assert batched.fold_gap.max() <= 1e-6
     np.testing.assert_allclose(batched.fold_coef, one_by_one.fold_coef, atol=1e-5)
     np.testing.assert_array_equal(batched.fold_coef != 0, one_by_one.fold_coef != 0)
+
+
+def test_lanes_are_as_many_as_there_is_room_for():
+    class Device:
+        def __init__(self, stats):
+            self.memory_stats = lambda: stats
+
+    class Target:
+        size = 1000
+
+        def __init__(self, stats):
+            self.devices = lambda: {Device(stats)}
+
+    def room(stats):
+        return lanes.group_size(110, 512, Data(Target(stats), None, None))
+
+    assert room(None) == room({}) == 110
+    assert room({"bytes_limit": 80 * 2**30, "bytes_in_use": 2**30}) == 110
+    assert 20 < room({"bytes_limit": 2**30, "bytes_in_use": 2**29}) < 60
+    assert room({"bytes_limit": 2**20, "bytes_in_use": 2**20}) == 1

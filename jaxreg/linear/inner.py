@@ -12,6 +12,8 @@ HARD = 5
 """Conjugate gradient rounds after which the tableau is made anew: those of a ridge that has changed too much."""
 LONG = 8
 """Steps after which the tableau is no longer believed."""
+SHAKY = 1e6
+"""Largest diagonal entry of the inverse, times that of the Gram, up to which a tableau's rounding is small."""
 LEAVERS, SOON = 16, 8
 """Most entries sent to zero at once because the equations would carry them past it, and in how many steps."""
 
@@ -168,7 +170,8 @@ def minimize(problem: Quadratic, tableau: Tableau, tol: jax.Array, max_steps: in
         direction, bend = jax.lax.cond(bad, alone, lambda: (aimed.direction, aimed.bend))
         # Nothing active yet to predict with: no step at all.
         still = ~jnp.any(direction != 0)
-        moved, reach = walk(b, g, kink, direction, bend)
+        noise = 4 * eps * top * jnp.sum(jnp.abs(direction)) ** 2
+        moved, reach = walk(b, g, kink, direction, bend, noise)
         b, reach = jnp.where(still, b, moved), jnp.where(still, 1, reach)
         g = g + jnp.where(still, 0, reach) * bend
         # Of the violators, only those near the worst may enter after a short walk; all of them after long ones.
@@ -233,6 +236,9 @@ def _equations(
     """
     members = tableau.members
     drift = problem.ridge - tableau.extra
+    # Where members depended on each other, rounding in the tableau is no longer small.
+    shaky = ~(top * tableau.strain < SHAKY)
+    wary = wary | shaky
     goal = jnp.maximum(0.05 * tol, 1e-2 * jnp.max(jnp.where(members, jnp.abs(known), 0)))
 
     def solve(known: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -267,4 +273,6 @@ def _equations(
     first = _Correction(x, bend, residual, zero, zero, jnp.ones_like(tol), jnp.asarray(0), jnp.asarray(False))
     end = jax.lax.while_loop(off, correct, first)
     unsolved = jnp.max(jnp.abs(end.residual)) > 10 * goal
-    return end.x, end.bend, unsolved | (end.rounds > HARD)
+    # They may do so no longer: then a new tableau is a better one.
+    now = jnp.max(jnp.where(members, jnp.abs(tableau.diagonal()), 0))
+    return end.x, end.bend, unsolved | (end.rounds > HARD) | shaky & (now < 0.1 * tableau.strain)

@@ -21,6 +21,9 @@ from jaxreg.linear.tableau import Tableau, rearranged, worth
 from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Loss, Squared
 
+ROOM = 0.7
+"""Share of an accelerator's free memory that a batch of lanes may take."""
+
 
 class Task(NamedTuple):
     """What a lane is to do: solve strengths l1 and l2 (L,) on columns `slots` of the store, padded to `width`.
@@ -151,17 +154,31 @@ class Threads:
 
 
 class Batch:
-    """All lanes as one batch, on the same columns for a loss that needs its Gram anew."""
+    """All lanes as one batch, on the same columns for a loss that needs its Gram anew.
+
+    Where the device has no room for all of them at once, they go in groups of one size.
+    """
 
     individual = False
 
     def __init__(self, loss: Loss, data: Data) -> None:
         self.loss, self.data = loss, data
         self.slots: list[np.ndarray] = []
-        self.tableaus: Tableau | None = None
+        self.tableaus: list[Tableau] = []
 
     def solve(self, store: Store, tasks: Sequence[Task]) -> list[tuple[np.ndarray, np.ndarray]]:
         """As for `Threads`; the tasks are all lanes in order, of one width."""
+        size = group_size(len(tasks), tasks[0].width, self.data)
+        groups = [min(first, len(tasks) - size) for first in range(0, len(tasks), size)]
+        if len(groups) != len(self.tableaus):
+            self.tableaus = []  # begun anew in other groups
+        found: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(tasks)
+        for group, first in enumerate(groups):
+            found[first : first + size] = self._group(store, tasks[first : first + size], group, first)
+        self.slots = [task.slots for task in tasks]
+        return found  # type: ignore[return-value]
+
+    def _group(self, store: Store, tasks: Sequence[Task], group: int, first: int) -> list:
         width = tasks[0].width
         jobs = jax.tree.map(lambda *leaves: np.stack(leaves), *(_job(task, width) for task in tasks))
         if not isinstance(self.loss, Squared):
@@ -169,16 +186,27 @@ class Batch:
             b, steps = np.asarray(found.b), np.asarray(found.steps)
             return [(b[k][:, : 1 + task.slots.size], steps[k]) for k, task in enumerate(tasks)]
         prepared = _prepare_all(store, self.data.weights, jobs.f, jobs.take, jobs.real)
-        if self.tableaus is None:
+        if group == len(self.tableaus):
             empty = _empty(width=width)
-            tableaus = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(tasks), *leaf.shape)), empty)
+            self.tableaus.append(jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(tasks), *leaf.shape)), empty))
         else:
-            positions = [_positions(old, task.slots, width) for old, task in zip(self.slots, tasks, strict=True)]
-            tableaus = _rearrange_all(self.tableaus, prepared, jobs, np.stack(positions))
-        found, self.tableaus = _squared_all(prepared, jobs, tableaus)
-        self.slots = [task.slots for task in tasks]
+            slots = self.slots[first : first + len(tasks)]
+            positions = [_positions(old, task.slots, width) for old, task in zip(slots, tasks, strict=True)]
+            self.tableaus[group] = _rearrange_all(self.tableaus[group], prepared, jobs, np.stack(positions))
+        found, self.tableaus[group] = _squared_all(prepared, jobs, self.tableaus[group])
         b, steps = np.asarray(found.b), np.asarray(found.steps)
         return [(np.pad(b[k][:, : t.slots.size], ((0, 0), (1, 0))), steps[k]) for k, t in enumerate(tasks)]
+
+
+def group_size(lanes: int, width: int, data: Data) -> int:
+    """How many lanes of a width the device has room for at once, by its own account; all of them if it gives none."""
+    stats = next(iter(data.target.devices())).memory_stats() or {}
+    if "bytes_limit" not in stats:
+        return lanes
+    free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    # The Gram, the tableau now and after, its gathered rows, and a product of its size; each sample for a Hessian.
+    each = 8 * (6 * width**2 + 4 * data.target.size)
+    return int(np.clip(ROOM * free // each, 1, lanes))
 
 
 def make_lanes(loss: Loss, data: Data) -> Threads | Batch:

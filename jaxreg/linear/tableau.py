@@ -42,17 +42,23 @@ class Tableau(NamedTuple):
     """(d,) which variables are solved for."""
     extra: jax.Array
     """(d,) what M has on its diagonal beside that of Q; NaN: there is no tableau yet."""
+    strain: jax.Array
+    """Largest diagonal entry that the inverse ever had: what rounding was multiplied by, even if it is long gone."""
 
     @classmethod
     def empty(cls, d: int) -> "Tableau":
         """No tableau yet."""
         block = min(BLOCK, d)
         rows = jnp.zeros((max(block, d // GATHERED) + block, d))
-        return cls(jnp.zeros((d, d)), rows, rows, jnp.zeros((), int), jnp.zeros(d, bool), jnp.full(d, jnp.nan, float))
+        return cls(jnp.zeros((d, d)), rows, rows, jnp.zeros((), int), jnp.zeros(d, bool), jnp.full(d, jnp.nan, float), jnp.zeros(()))
 
     def times(self, x: jax.Array) -> jax.Array:
         """T x."""
         return dot(self.matrix, x) - dot(dot(self.right, x), self.left)
+
+    def diagonal(self) -> jax.Array:
+        """Diagonal of T."""
+        return jnp.diagonal(self.matrix) - jnp.sum(self.left * self.right, axis=0)
 
     def folded(self) -> "Tableau":
         """The same with nothing gathered."""
@@ -66,7 +72,8 @@ class Tableau(NamedTuple):
         def begin(_: tuple) -> tuple:
             none = jnp.zeros_like(self.left)
             members, gathered = jnp.zeros_like(self.members), jnp.zeros_like(self.gathered)
-            return Tableau(gram + jnp.diag(extra), none, none, gathered, members, extra), jnp.asarray(False)
+            clean = jnp.zeros_like(self.strain)
+            return Tableau(gram + jnp.diag(extra), none, none, gathered, members, extra, clean), jnp.asarray(False)
 
         # A loop of at most one round: unlike a branch it leaves what it does not change where it is.
         return jax.lax.while_loop(lambda s: s[1], begin, (self, when))[0]
@@ -95,7 +102,9 @@ def exchange(tableau: Tableau, change: jax.Array) -> tuple[Tableau, jax.Array]:
     side = jnp.where(tableau.members, 1, -1)
     columns = rows * side[at][:, None] * side
     unit = jnp.where(real[:, None], at[:, None] == jnp.arange(d), 0)
-    left, right = columns + unit, dot(invert(core, count), rows - unit)
+    inverse = invert(core, count)
+    left, right = columns + unit, dot(inverse, rows - unit)
+    strain = jnp.max(jnp.where(real & ~tableau.members[at], jnp.abs(jnp.diagonal(inverse)), 0))
 
     gathered = (tableau.gathered, jnp.zeros_like(tableau.gathered))
     exchanged = jnp.zeros(d, bool).at[index].set(True, mode="drop")
@@ -104,6 +113,7 @@ def exchange(tableau: Tableau, change: jax.Array) -> tuple[Tableau, jax.Array]:
         right=jax.lax.dynamic_update_slice(tableau.right, right, gathered),
         gathered=tableau.gathered + count,
         members=tableau.members ^ exchanged,
+        strain=jnp.maximum(tableau.strain, jnp.where(jnp.isnan(strain), jnp.inf, strain)),
     )
     return tableau, change & ~exchanged
 
@@ -146,7 +156,7 @@ def rearranged(tableau: Tableau, gram: jax.Array, extra: jax.Array, position: ja
         return matrix, new.at[index].set(False, mode="drop")
 
     matrix, _ = jax.lax.while_loop(lambda s: jnp.any(s[1]), insert, (matrix, ~known))
-    return Tableau.empty(e)._replace(matrix=matrix, members=members, extra=extra)
+    return Tableau.empty(e)._replace(matrix=matrix, members=members, extra=extra, strain=old.strain)
 
 
 def worth(new: int, members: int) -> bool:

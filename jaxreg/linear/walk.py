@@ -11,7 +11,7 @@ def slope(b: jax.Array, g: jax.Array, kink: jax.Array, direction: jax.Array) -> 
 
 
 def walk(
-    b: jax.Array, g: jax.Array, kink: jax.Array, direction: jax.Array, bend: jax.Array
+    b: jax.Array, g: jax.Array, kink: jax.Array, direction: jax.Array, bend: jax.Array, least: jax.Array | float = 0.0
 ) -> tuple[jax.Array, jax.Array]:
     """Walk from b to the exact minimum along a descent direction.
 
@@ -24,6 +24,7 @@ def walk(
         kink: strength of the absolute values.
         direction: of descent.
         bend: the Hessian times the direction.
+        least: what rounding can make of no curvature at all. Less than this is not believed, lest the walk go too far.
 
     Returns:
         The point, where an entry that stopped the walk is exactly zero, and the step length.
@@ -31,7 +32,7 @@ def walk(
     crosses = (b * direction < 0) & (kink > 0)
     when = jnp.where(crosses, -b / jnp.where(crosses, direction, 1), jnp.inf)
     start = slope(b, g, kink, direction)
-    curvature = jnp.maximum(jnp.sum(direction * bend), jnp.finfo(b.dtype).tiny)
+    curvature = jnp.maximum(jnp.sum(direction * bend), least + jnp.finfo(b.dtype).tiny)
     straight = -start / curvature
 
     def past_kinks() -> tuple[jax.Array, jax.Array]:
