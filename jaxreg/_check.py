@@ -16,8 +16,10 @@ def _is_concrete(value: Any) -> bool:
     return isinstance(value, (bool, int, float, np.ndarray, np.generic, list, tuple))
 
 
-def number(name: str, value: Any, *, low: float = 0.0, high: float = np.inf, what: str = "") -> None:
-    """Refuse a concrete number, or array of them, that is NaN, infinite or outside [low, high].
+def number(
+    name: str, value: Any, *, low: float = 0.0, high: float = np.inf, what: str = "", finite: bool = True
+) -> None:
+    """Refuse a concrete number, or array of them, that is NaN, infinite (if `finite`) or outside [low, high].
 
     Raises:
         TypeError: if `value` is no real number: a string, None, complex.
@@ -36,7 +38,7 @@ def number(name: str, value: Any, *, low: float = 0.0, high: float = np.inf, wha
         array = np.asarray(jax.device_get(value), dtype=np.float64)
     except (TypeError, ValueError):
         raise refusal() from None
-    bad = ~(np.isfinite(array) & (array >= low) & (array <= high))
+    bad = ~((np.isfinite(array) | (not finite)) & (array >= low) & (array <= high))
     if bad.any():
         above = f" and at least {low:g}" if np.isfinite(low) else ""
         expected = what or "finite" + (f" and in [{low:g}, {high:g}]" if np.isfinite(high) else above)
@@ -47,6 +49,20 @@ def numbers(name: str, tree: Any) -> None:
     """Refuse a tree of numbers, as `number` does, if one is negative, NaN or infinite; None is empty."""
     for leaf in jax.tree.leaves(tree):
         number(name, leaf)
+
+
+def order(low_name: str, low: Any, high_name: str, high: Any) -> None:
+    """Refuse concrete numbers, or arrays that broadcast to each other, of which a low one is above a high one.
+
+    Raises:
+        ValueError: as said.
+    """
+    if not (_is_concrete(low) and _is_concrete(high)):
+        return
+    low, high = np.broadcast_arrays(*(np.asarray(jax.device_get(value), np.float64) for value in (low, high)))
+    bad = low > high
+    if bad.any():
+        raise ValueError(f"{low_name} must be at most {high_name}, got {low[bad][0]:g} and {high[bad][0]:g}")
 
 
 def lams(value: Any, name: str = "lams") -> None:

@@ -39,17 +39,55 @@ def dual_value(
     Args:
         loss: with a conjugate.
         penalty: with a conjugate; where it has none the result is NaN.
-        dual: u, shape (n,), orthogonal (in the sample weights) to every unpenalized column.
-        correlation: (1/Σw) Σᵢ wᵢ uᵢ xᵢ, shape (p,).
-        target: y, shape (n,).
+        dual: u, shape (n,), orthogonal (in the sample weights) to every unpenalized column; (n, k) for k outputs.
+        correlation: (1/Σw) Σᵢ wᵢ uᵢ xᵢ, shape (p,) or (p, k).
+        target: y, as encoded by the loss.
         sample_weight: w, shape (n,).
-        offset: o, shape (n,) or 0.
+        offset: o, of the shape of u, or 0.
 
     Source: Fenchel duality; Borwein & Lewis (2006), "Convex analysis and nonlinear optimization", theorem
     3.3.5.
     """
-    fit = weighted_mean(dual * offset - loss.conjugate(dual, target), sample_weight)
+    fit = weighted_mean(dual * offset, sample_weight) - weighted_mean(loss.conjugate(dual, target), sample_weight)
     return fit - penalty.conjugate(-correlation)
+
+
+def ray_gap(
+    loss: Loss,
+    penalty: Penalty,
+    pred: jax.Array,
+    target: Any,
+    sample_weight: jax.Array | None,
+    params: PyTree,
+    gradient: PyTree,
+    share: Any = None,
+) -> jax.Array:
+    """Bound how far a linear model is above its minimum, for any convex loss, with or without a conjugate.
+
+    With u the derivatives at the fit, the dual point is s·u. By convexity ℓ*(s·u) ≤ s ℓ*(u) + (1 − s) ℓ*(0), where
+    ℓ*(u) = uη − ℓ(η) and ℓ*(0) = −min ℓ, so that primal − dual is at most
+
+        (1 − s) · ½ mean deviance + s ⟨v, b⟩ + g(b) + g*(−s v),
+
+    v being the gradient. Like any duality gap it is a bound at any point, and 0 at a solution, where s = 1 will do.
+
+    Args:
+        loss: any `Loss`; of those in `Loss.deviance` the minimum must be known.
+        penalty: with a conjugate; where it has none the result is NaN.
+        pred: predictions η, linear in `params` but for an offset.
+        target: y, encoded.
+        sample_weight: w, (n,), or None.
+        params: b.
+        gradient: v, that of the mean loss in b; 0 where b is unpenalized, as it is at a minimum there.
+        share: s in [0, 1]; unless given, the largest that `penalty.shrink` knows to be feasible.
+
+    Source: Fenchel duality, as for `dual_value`.
+    """
+    excess = 0.5 * weighted_mean(loss.weighing(sample_weight).deviance(pred, target), sample_weight)
+    downhill = _tree.map_floats(jnp.negative, gradient)
+    s = penalty.shrink(downhill) if share is None else share
+    conjugate = penalty.conjugate(_tree.map_floats(lambda v: s * v, downhill))
+    return (1 - s) * excess + s * _tree.vdot(gradient, params) + penalty.value(params) + conjugate
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -59,8 +97,10 @@ class Objective:
     Args:
         loss: a `Loss`, used as loss(predict(params, X), y); or any function f(params, data) that returns the
             smooth part as a scalar.
-        penalty: a `Penalty` on `params`.
-        predict: predict(params, X) → predictions of the shape of y; needed for a `Loss`, and only for it.
+        penalty: a `Penalty` on `params`. Members of a `Sum` that go to the gradient side are counted with the smooth
+            part; `objective.penalty` is what is left for the prox, and `objective.whole` what was given.
+        predict: predict(params, X) → predictions of the shape of y, (n, k) for k classes, or (n,) for `Cox`; needed
+            for a `Loss`, and only for it.
 
     Functions are compared by identity when JAX decides whether to compile: define them once.
 
@@ -91,15 +131,23 @@ class Objective:
             raise TypeError(f"loss must be a jaxreg loss or a function f(params, data), got {loss!r}")
         elif predict is not None:
             raise TypeError("predict has no place beside a function f(params, data), which predicts by itself")
-        self.loss, self.penalty, self.predict = loss, penalty, predict
+        self.loss, self.whole, self.predict = loss, penalty, predict
+
+    @property
+    def penalty(self) -> Penalty:
+        """What solvers take by its prox."""
+        return self.whole.prox_part
 
     def smooth(self, params: PyTree, data: Any) -> jax.Array:
-        """Return the smooth part, (1/Σw) Σᵢ wᵢ ℓ(predᵢ, yᵢ).
+        """Return the smooth part: (1/Σw) Σᵢ wᵢ ℓ(predᵢ, yᵢ), and that of the penalty if it has one.
 
         Raises:
             TypeError: if `data` is not as said for a `Loss`.
-            ValueError: if predictions and targets, or weights, differ in shape.
+            ValueError: if predictions and targets, or weights, do not fit in shape.
         """
+        return self._risk(params, data) + self.whole.smooth_value(params)
+
+    def _risk(self, params: PyTree, data: Any) -> jax.Array:
         if self.predict is None:
             return self.loss(params, data)  # type: ignore[operator]
         assert isinstance(self.loss, Loss)
@@ -108,14 +156,11 @@ class Objective:
             raise TypeError(f"data must be (X, y) or (X, y, sample_weight), got {type(data).__name__}: {data!r:.100}")
         X, target, *rest = data
         pred = self.predict(params, X)
-        target = jnp.asarray(target)
-        if jnp.shape(pred) != target.shape:
-            # Broadcasting (n, 1) against (n,) would silently fit the wrong thing.
-            raise ValueError(f"predict returned shape {jnp.shape(pred)}, but y has shape {target.shape}")
-        if rest and jnp.shape(rest[0]) != target.shape[:1]:
-            raise ValueError(f"sample_weight has shape {jnp.shape(rest[0])}, expected {target.shape[:1]}")
-        target = target.astype(pred.dtype)
-        return weighted_mean(self.loss.value(pred, target), rest[0] if rest else None)
+        target = self.loss.encode(target, pred)
+        weight = jnp.asarray(rest[0]) if rest else None
+        if weight is not None and weight.shape != pred.shape[:1]:
+            raise ValueError(f"sample_weight has shape {weight.shape}, expected {pred.shape[:1]}")
+        return weighted_mean(self.loss.weighing(weight).value(pred, target), weight)
 
     def value(self, params: PyTree, data: Any) -> jax.Array:
         """Smooth part plus penalty."""
@@ -133,24 +178,24 @@ class Objective:
 
     def at(self, lam: Any) -> Self:
         """Return the same objective with its penalty at strength `lam`."""
-        return type(self)(self.loss, self.penalty.at(lam), self.predict)
+        return type(self)(self.loss, self.whole.at(lam), self.predict)
 
     def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         """Loss (if it is a pytree) and penalty are children; functions are structure."""
         key = jax.tree_util.GetAttrKey
         if isinstance(self.loss, Loss):
-            return ((key("loss"), self.loss), (key("penalty"), self.penalty)), (None, self.predict)
-        return ((key("loss"), None), (key("penalty"), self.penalty)), (self.loss, None)
+            return ((key("loss"), self.loss), (key("penalty"), self.whole)), (None, self.predict)
+        return ((key("loss"), None), (key("penalty"), self.whole)), (self.loss, None)
 
     @classmethod
     def tree_unflatten(cls, functions: Any, children: Any) -> Self:
         """Rebuild without looking at the children, which may be placeholders of JAX."""
         objective = object.__new__(cls)
-        loss, objective.penalty = children
+        loss, objective.whole = children
         function, objective.predict = functions
         objective.loss = loss if function is None else function
         return objective
 
     def __repr__(self) -> str:
         """Show the parts."""
-        return f"Objective({self.loss!r}, {self.penalty!r}, {self.predict!r})"
+        return f"Objective({self.loss!r}, {self.whole!r}, {self.predict!r})"

@@ -56,6 +56,11 @@ def uneven_weights(n: int) -> np.ndarray:
     return np.array([0.5, 1.0, 2.0, 1.5, 0.75])[np.arange(n) % 5]
 
 
+def uneven_offset(n: int) -> np.ndarray:
+    """Something on the link scale that varies."""
+    return 0.3 * np.sin(np.arange(n))
+
+
 def balanced_folds(n: int, folds: int, seed: int = 0) -> np.ndarray:
     """A fold number for each sample, in random order and of equal counts up to one."""
     return np.random.default_rng(seed).permutation(np.arange(n) % folds)

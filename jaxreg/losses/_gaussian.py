@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg import _check, _tree
-from jaxreg.losses._base import Loss
+from jaxreg.losses._base import Loss, refuse_constant
 
 
 @_tree.register
@@ -41,6 +41,10 @@ class Squared(Loss):
         """Identity link."""
         return pred
 
+    def link(self, mean: jax.Array) -> jax.Array:
+        """Identity."""
+        return mean
+
     @property
     def curvature(self) -> float:
         """1."""
@@ -49,5 +53,4 @@ class Squared(Loss):
     def check(self, target: np.ndarray) -> None:
         """Finite targets that are not constant."""
         _check.number("y", target, low=-np.inf)
-        if np.ptp(target) == 0:
-            raise ValueError(f"y is constant (every value is {target.flat[0]:g}): nothing to fit")
+        refuse_constant(target)

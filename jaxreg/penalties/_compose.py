@@ -1,6 +1,7 @@
 """Penalties on parts of a model: `Masked` picks leaves by path, `Blocks` gives each part its own penalty."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxreg import _check, _tree
 from jaxreg._tree import PyTree
-from jaxreg.penalties._base import Penalty
+from jaxreg.penalties._base import Penalty, Separable
 
 
 @_tree.register
@@ -73,6 +74,36 @@ class Masked(Penalty):
         """Return the inner penalty at strength `lam`, masked alike."""
         return dataclasses.replace(self, penalty=self.penalty.at(lam))
 
+    def scaled(self, factor: Any) -> Self:
+        """Return the inner penalty at a multiple of its strength, masked alike."""
+        return dataclasses.replace(self, penalty=self.penalty.scaled(factor))
+
+    def terms(self, params: PyTree) -> list[list[tuple[Separable, jax.Array]]]:
+        """Those of the inner penalty on the chosen leaves; none on the others."""
+        chosen = _tree.owners(params, self.include)
+        inner = iter(self.penalty.terms(self._chosen(params)))
+        return [next(inner) if owner >= 0 else [] for owner in chosen]
+
+    @property
+    def atoms(self) -> tuple[Penalty, ...]:
+        """Those of the inner penalty."""
+        return self.penalty.atoms
+
+    @property
+    def max_step(self) -> Any:
+        """That of the inner penalty."""
+        return self.penalty.max_step
+
+    @property
+    def prox_part(self) -> Self:
+        """That of the inner penalty, masked alike."""
+        part = self.penalty.prox_part
+        return self if part is self.penalty else dataclasses.replace(self, penalty=part)
+
+    def smooth_value(self, params: PyTree) -> Any:
+        """Smooth value of the inner penalty on the chosen leaves."""
+        return self.penalty.smooth_value(self._chosen(params))
+
 
 @_tree.register
 @dataclasses.dataclass(frozen=True, init=False)
@@ -119,7 +150,7 @@ class Blocks(Penalty):
         parts = []
         for k, penalty in enumerate(self.penalties):
             mine = [_tree.keep(tree, [o == k for o in owner]) for tree, owner in zip(trees, owners, strict=True)]
-            parts.append((penalty.at(penalty.lam * self.lam), mine))
+            parts.append((penalty.scaled(self.lam), mine))
         return parts
 
     def value(self, params: PyTree) -> jax.Array:
@@ -144,9 +175,37 @@ class Blocks(Penalty):
         ratios = []
         for penalty, (scaled, (mine,)) in zip(self.penalties, self._parts(grads), strict=True):
             needed = scaled.lam_max(mine)
-            ratios.append(jnp.where(needed == 0, 0.0, needed / penalty.lam))
+            strength = 1.0 if penalty.lam is None else penalty.lam
+            ratios.append(jnp.where(needed == 0, 0.0, needed / strength))
         return _tree.largest(ratios)
 
     def at(self, lam: Any) -> Self:
         """Return the same members under the common factor `lam`."""
         return type(self)(dict(zip(self.patterns, self.penalties, strict=True)), lam)
+
+    def terms(self, params: PyTree) -> list[list[tuple[Separable, jax.Array]]]:
+        """Those of the member that a leaf belongs to."""
+        inner = [iter(penalty.terms(mine)) for penalty, (mine,) in self._parts(params)]
+        return [next(inner[owner]) if owner >= 0 else [] for owner in _tree.owners(params, self.patterns)]
+
+    @property
+    def atoms(self) -> tuple[Penalty, ...]:
+        """Those of all members."""
+        return tuple(atom for penalty in self.penalties for atom in penalty.atoms)
+
+    @property
+    def max_step(self) -> Any:
+        """The smallest of the members'."""
+        return functools.reduce(jnp.minimum, [penalty.max_step for penalty in self.penalties])
+
+    @property
+    def prox_part(self) -> Self:
+        """Those of the members."""
+        parts = [penalty.prox_part for penalty in self.penalties]
+        if all(part is penalty for part, penalty in zip(parts, self.penalties, strict=True)):
+            return self
+        return type(self)(dict(zip(self.patterns, parts, strict=True)), self.lam)
+
+    def smooth_value(self, params: PyTree) -> Any:
+        """Sum of the members' smooth values, each on its leaves."""
+        return sum(penalty.smooth_value(mine) for penalty, (mine,) in self._parts(params))

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from jaxreg import _check, _tree
 from jaxreg._tree import PyTree
-from jaxreg.penalties._base import Norm, Separable
+from jaxreg.penalties._base import Absolute, Norm, Separable, Smooth
 
 
-class Elastic(Separable):
+class Elastic(Absolute, Separable):
     """λ Σ w(r|b| + (1 − r)b²/2), for some mix r in [0, 1]: the formulas that L1, L2 and ElasticNet share."""
 
     @property
@@ -20,19 +20,19 @@ class Elastic(Separable):
     def mix(self) -> Any:
         """Share r of the absolute value: 1 for L1, 0 for L2."""
 
-    def _parts(self, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def kink_and_curvature(self, w: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Kink λwr and curvature λw(1 − r) of an entry with penalty factor w, in the precision of w."""
         strength, mix = _as(self.lam, w) * w, _as(self.mix, w)
         return strength * mix, strength * (1 - mix)
 
     def entry_value(self, x: jax.Array, w: jax.Array) -> jax.Array:
         """λw(r|x| + (1 − r)x²/2)."""
-        kink, curvature = self._parts(w)
+        kink, curvature = self.kink_and_curvature(w)
         return kink * jnp.abs(x) + 0.5 * curvature * jnp.square(x)
 
     def entry_prox(self, x: jax.Array, w: jax.Array, step: Any) -> jax.Array:
         """Soft threshold at step·λwr, then division by 1 + step·λw(1 − r)."""
-        kink, curvature = self._parts(w)
+        kink, curvature = self.kink_and_curvature(w)
         t = _as(step * kink, x)
         # With no threshold nothing is cut, so that the derivative at zero is that of a smooth map.
         moved = jnp.where((jnp.abs(x) <= t) & (t > 0), 0, jnp.where(x < 0, x + t, x - t))
@@ -40,7 +40,7 @@ class Elastic(Separable):
 
     def entry_subdifferential(self, x: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
         """λw(r·sign(x) + (1 − r)x) off zero, [−λwr, λwr] at zero."""
-        kink, curvature = self._parts(w)
+        kink, curvature = self.kink_and_curvature(w)
         low = curvature * x + jnp.where(x > 0, kink, -kink)
         high = curvature * x + jnp.where(x < 0, -kink, kink)
         return low, high
@@ -62,7 +62,7 @@ class Elastic(Separable):
         weight = _tree.broadcast_weight(self.weight, dual)
 
         def one(v: jax.Array, w: jax.Array) -> jax.Array:
-            kink, curvature = self._parts(w)
+            kink, curvature = self.kink_and_curvature(w)
             excess = jnp.maximum(jnp.abs(v) - kink, 0)
             rounding = 8 * jnp.finfo(v.dtype).eps * jnp.abs(v)
             hard = jnp.where(excess <= rounding, 0.0, jnp.inf)  # NaN is infeasible
@@ -75,7 +75,7 @@ class Elastic(Separable):
         weight = _tree.broadcast_weight(self.weight, dual)
 
         def excess(v: jax.Array, w: jax.Array) -> jax.Array:
-            kink, _ = self._parts(w)
+            kink, _ = self.kink_and_curvature(w)
             outside = jnp.abs(v) > kink
             return jnp.where(outside, jnp.abs(v), 0) / jnp.where(outside, kink, 1)
 
@@ -137,7 +137,7 @@ class L1(Elastic, Norm):
 
 @_tree.register
 @dataclasses.dataclass(frozen=True)
-class L2(Elastic):
+class L2(Elastic, Smooth):
     """Ridge penalty λ/2 Σ wb², which shrinks entries and keeps them all.
 
     Args:
@@ -163,6 +163,11 @@ class L2(Elastic):
     def mix(self) -> float:
         """0: square only."""
         return 0.0
+
+    @property
+    def curvature(self) -> Any:
+        """λ times the largest weight."""
+        return self.lam * (1.0 if self.weight is None else _tree.largest(jax.tree.map(jnp.asarray, self.weight)))
 
 
 @_tree.register

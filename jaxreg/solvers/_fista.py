@@ -41,7 +41,8 @@ class FISTA(Solver):
       y was x already, or nothing is finite, the step shrinks as well.
 
     The step grows by 5 % with every trial that passes, and doubles while none was refused for 30 trials, as
-    at the start: so the first step hardly matters, nor does a curved region on the way. The momentum also
+    at the start: so the first step hardly matters, nor does a curved region on the way. It stays below the
+    `max_step` of a weakly convex penalty, where its prox moves continuously. The momentum also
     restarts when it points uphill. For a non-convex f the objective never rises either, up to rounding.
 
     There is no preconditioning: bring the columns of a design to comparable scales first.
@@ -79,7 +80,7 @@ class FISTA(Solver):
         scalar = jnp.result_type(_tree.vdot(grads, grads))
         smooth = jnp.asarray(value, scalar)
         lowest = (smooth + penalty.value(params)).astype(scalar)
-        step = jnp.asarray(self.step, scalar)
+        step = jnp.minimum(self.step, _longest(penalty)).astype(scalar)
         return FISTAState(params, smooth, grads, lowest, jnp.ones((), scalar), step, jnp.asarray(PATIENCE))
 
     def update(
@@ -125,7 +126,7 @@ class FISTA(Solver):
             grads=_tree.where(accept, trial_grads, state.grads),
             lowest=jnp.where(accept, jnp.fmin(value, state.lowest), state.lowest).astype(scalar),
             momentum=jnp.where(accept, following, jnp.where(curved, state.momentum, 1)).astype(scalar),
-            step=jnp.where(accept, grown, shrunk).astype(scalar),
+            step=jnp.minimum(jnp.where(accept, grown, shrunk), _longest(penalty)).astype(scalar),
             unrefused=jnp.where(accept, state.unrefused + 1, 0),
         )
 
@@ -137,3 +138,8 @@ class FISTA(Solver):
     def stuck(self, steps: Any, idle: Any) -> Any:
         """No better point in half of all steps, and a hundred at the least."""
         return idle > jnp.maximum(100, steps // 2)
+
+
+def _longest(penalty: Penalty) -> Any:
+    """Longest step to try: a little less than the bound, which is exclusive."""
+    return 0.99 * jnp.asarray(penalty.max_step)
