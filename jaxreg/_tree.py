@@ -175,8 +175,8 @@ def largest(values: PyTree) -> jax.Array:
 def peak(x: jax.Array) -> jax.Array:
     """Return the largest entry of an array; NaN if any entry is NaN.
 
-    In two stages, across and then along: XLA on CPU takes what leads to a maximum one entry at a time, ten times slower,
-    when both run along the same axis.
+    In two stages, across and then along: XLA on CPU takes what leads to a maximum one entry at a time, ten times
+    slower, when both run along the same axis.
     """
     flat = x.reshape(-1)
     rows = flat.size // LANES

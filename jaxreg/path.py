@@ -14,9 +14,10 @@ from jaxreg.linear import Fits, Problem, fit, make_views
 from jaxreg.linear.arguments import LinearData, linear_data, mixes, tolerance, vector
 from jaxreg.linear.design import is_sparse
 from jaxreg.linear.freedom import degrees_of_freedom
-from jaxreg.linear.grid import make_grid
+from jaxreg.linear.generic import fit_generic, generic_lam_max
+from jaxreg.linear.grid import make_grid, spread
 from jaxreg.losses import Loss, Squared
-from jaxreg.penalties import L1, Elastic, ElasticNet
+from jaxreg.penalties import L1, Elastic, ElasticNet, Penalty
 from jaxreg.plots import PathDisplay
 
 Progress = bool | Callable[[int, int], None]
@@ -30,14 +31,17 @@ class Path:
         lams: strengths, (L,).
         coef: coefficients on the scale of the X that was given, (L, p).
         intercept: (L,), 0 if none was fitted.
-        gap: duality gap relative to the null model's objective, (L,); NaN where no dual bound exists (λ = 0).
+        gap: duality gap relative to the null model's objective, (L,); NaN where no dual bound is known (λ = 0, and
+            penalties that are not convex or have no conjugate).
         kkt: largest residual of the optimality condition, relative to the gradient at the null model, (L,).
-        df: effective degrees of freedom without the intercept, (L,); for the lasso the number of nonzeros.
+        df: effective degrees of freedom without the intercept, (L,); for the lasso the number of nonzeros. NaN for
+            penalties that are not elastic.
         deviance_ratio: share of the deviance of intercept and offset alone that is explained, (L,).
         result: how each problem ended, (L,), see `Result`.
         loss: the loss.
         penalty: the penalty, at the strength it was given with.
-        stats: what the engine counted: inner steps, and the size of the final working set.
+        stats: what the engine counted: inner steps, and the number of columns that were ever active; and which
+            solver it was, "active set" or "generic".
     """
 
     lams: np.ndarray
@@ -49,7 +53,7 @@ class Path:
     deviance_ratio: np.ndarray
     result: np.ndarray
     loss: Loss
-    penalty: Elastic
+    penalty: Penalty
     stats: dict[str, Any]
 
     @property
@@ -121,7 +125,7 @@ def fit_path(
     y: Any,
     *,
     loss: Loss | None = None,
-    penalty: Elastic | None = None,
+    penalty: Penalty | None = None,
     lams: Any = 100,
     lam_min_ratio: float | None = None,
     sample_weight: Any = None,
@@ -144,8 +148,10 @@ def fit_path(
             centered and scaled without being filled.
         y: target, (n,); 0 or 1 for `Logistic`.
         loss: `Squared()` unless given.
-        penalty: `L1()` unless given; also `L2` or `ElasticNet`, with penalty factors as its `weight`. Its own
-            strength is not used.
+        penalty: `L1()` unless given. `L1`, `L2` and `ElasticNet`, with penalty factors as their `weight`, are solved
+            by active sets; any other penalty of a vector by accelerated proximal gradients, which is slower and
+            certified alike. Its own strength is not used; those of the members of a sum are, as relative ones. A
+            solution of one that is not convex is stationary, and near that of the λ before.
         lams: number of strengths, or the strengths in any order; they come back in decreasing order.
         lam_min_ratio: smallest strength as a share of the largest, for a number of strengths.
         sample_weight: weights w ≥ 0, (n,).
@@ -174,12 +180,33 @@ def fit_path(
     with jax.enable_x64(True):
         data = linear_data(X, y, loss, penalty, sample_weight, offset, dtype)
         problem = make_problem(data, loss, data.sample_weight[None], intercept, standardize)
-        mix = mixes(penalty, None)
-        grid = make_grid(problem, mix[0], lams, lam_min_ratio)[None]
-        fits = fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, reporter(progress))
+        mix = shares(penalty, None)
+        grid, fits = fit_all(problem, penalty, mix, lams, lam_min_ratio, tol, reporter(progress))
         path = make_paths(problem, fits, penalty, mix, grid)[0]
     warn(path.result)
     return path
+
+
+def shares(penalty: Penalty, l1_ratios: Any) -> np.ndarray:
+    """L1 ratios to fit, (R,), as `mixes` gives them; one NaN for a penalty that is not elastic."""
+    return mixes(penalty, l1_ratios) if isinstance(penalty, Elastic) or l1_ratios is not None else np.full(1, np.nan)
+
+
+def fit_all(
+    problem: Problem,
+    penalty: Penalty,
+    mix: np.ndarray,
+    lams: Any,
+    lam_min_ratio: float | None,
+    tol: float,
+    report: Callable[[int, int], None] | None,
+) -> tuple[np.ndarray, Fits]:
+    """Strengths (R, L), and the fits at them: by the active set for elastic penalties, else by the generic solver."""
+    if isinstance(penalty, Elastic):
+        grid = np.stack([make_grid(problem, r, lams, lam_min_ratio) for r in mix])
+        return grid, fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, report)
+    grid = spread(problem, lambda: generic_lam_max(problem, penalty), lams, lam_min_ratio)
+    return grid[None], fit_generic(problem, penalty, grid, tol, report)
 
 
 def make_problem(data: LinearData, loss: Loss, weights: np.ndarray, intercept: bool, standardize: bool) -> Problem:
@@ -197,7 +224,7 @@ def original_scale(problem: Problem, fits: Fits, sets: slice = slice(None)) -> t
     return slopes, fits.intercept[:, sets] - np.einsum("lfra,lfra->lfr", slopes, np.broadcast_to(mean, slopes.shape))
 
 
-def make_paths(problem: Problem, fits: Fits, penalty: Elastic, mix: np.ndarray, grid: np.ndarray) -> list[Path]:
+def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, grid: np.ndarray) -> list[Path]:
     """One `Path` per l1 ratio, of the first training set."""
     slopes, intercepts = original_scale(problem, fits, slice(1))
     p, null_deviance = problem.design.shape[1], float(np.asarray(problem.null.deviance)[0])
@@ -207,7 +234,8 @@ def make_paths(problem: Problem, fits: Fits, penalty: Elastic, mix: np.ndarray, 
         coef = np.zeros((len(fits.slopes), p))
         coef[:, fits.working] = slopes[:, 0, r]
         df = fits.df[:, 0, r]
-        if np.isnan(df).any():
+        generic = not isinstance(penalty, Elastic)
+        if np.isnan(df).any() and not generic:
             b = np.concatenate([fits.intercept[:, 0, r, None], fits.slopes[:, 0, r]], axis=1)
             df = degrees_of_freedom(problem, fits.working, b, grid[r] * (1 - mix[r]), grid[r] * mix[r])
         paths.append(
@@ -222,13 +250,17 @@ def make_paths(problem: Problem, fits: Fits, penalty: Elastic, mix: np.ndarray, 
                 result=fits.result[:, 0, r],
                 loss=problem.loss,
                 penalty=_with_mix(penalty, mix[r]),
-                stats={"steps": fits.steps[:, 0, r], "ever_active": fits.working.size},
+                stats={
+                    "steps": fits.steps[:, 0, r],
+                    "ever_active": int(coef.any(axis=0).sum()) if generic else fits.working.size,
+                    "solver": "generic" if generic else "active set",
+                },
             )
         )
     return paths
 
 
-def _with_mix(penalty: Elastic, mix: float) -> Elastic:
+def _with_mix(penalty: Penalty, mix: float) -> Penalty:
     return dataclasses.replace(penalty, l1_ratio=float(mix)) if isinstance(penalty, ElasticNet) else penalty
 
 

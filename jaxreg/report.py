@@ -13,6 +13,7 @@ import jaxreg
 from jaxreg._format import count, number, plus_minus
 from jaxreg._result import describe_failures
 from jaxreg.io import Fit, Model, Prepared
+from jaxreg.penalties import ElasticNet
 from jaxreg.plots import COLOURS, FAINT, INK, MUTED, CVDisplay, PathDisplay, darker, lighter
 from jaxreg.selection import Selection
 
@@ -101,7 +102,8 @@ class Summary:
     @property
     def l1_ratio(self) -> float | None:
         """Mix of the winning elastic net, None for other penalties."""
-        return float(self.best.path.penalty.mix) if self.penalty == "elastic_net" else None
+        penalty = self.best.path.penalty
+        return float(penalty.l1_ratio) if isinstance(penalty, ElasticNet) else None
 
     @property
     def unit(self) -> str:

@@ -51,7 +51,7 @@ ERRORS = {
     "half precision": ((X, Y), {"dtype": "float16"}, TypeError, "dtype must be float32 or float64"),
     "loss by name": ((X, Y), {"loss": "squared"}, TypeError, "loss must be a jaxreg loss"),
     "penalty by name": ((X, Y), {"penalty": "l1"}, TypeError, "penalty must be a jaxreg penalty"),
-    "masked penalty": ((X, Y), {"penalty": jr.Masked(jr.L1())}, TypeError, "linear models take L1, L2 or ElasticNet"),
+    "masked penalty": ((X, Y), {"penalty": jr.Masked(jr.L1())}, TypeError, "linear models have no parts"),
     "short factors": ((X, Y), {"penalty": jr.L1(weight=np.ones(3))}, ValueError, "one factor per column of X"),
     "nothing penalized": ((X, Y), {"penalty": jr.L1(weight=np.zeros(4))}, ValueError, "leaves every column unpenalized"),
     "factor tree": ((X, Y), {"penalty": jr.L1(weight={"a": 1.0})}, TypeError, "weight must be a number or an array"),

@@ -8,8 +8,17 @@ import numpy as np
 
 from jaxreg import _check
 from jaxreg.linear.design import Design, as_design
+from jaxreg.linear.free import check_penalty, free_columns
 from jaxreg.losses import Loss
+from jaxreg.losses._base import Coupled, Joint, Nonsmooth
 from jaxreg.penalties import Elastic, ElasticNet, Penalty
+
+_REFUSED = {
+    Nonsmooth: "has kinks, where steps along gradients do not settle: take Huber for outliers, or minimize it by its "
+    "own prox and conjugate, which certify the result",
+    Joint: "has several that belong together; use Objective and solve, with a penalty such as L21",
+    Coupled: "couples the samples; use Objective and solve",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +43,9 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
         raise TypeError(f"loss must be a jaxreg loss such as Squared(), got {loss!r}")
     if not isinstance(penalty, Penalty):
         raise TypeError(f"penalty must be a jaxreg penalty such as L1(), got {penalty!r}")
-    if not isinstance(penalty, Elastic):
-        name = type(penalty).__name__
-        raise TypeError(f"linear models take L1, L2 or ElasticNet, got {name}; for {name} use Objective and solve")
+    if isinstance(loss, (Nonsmooth, Joint, Coupled)):
+        name, why = type(loss).__name__, _REFUSED[next(kind for kind in _REFUSED if isinstance(loss, kind))]
+        raise TypeError(f"linear models take losses of one smooth prediction, and {name} {why}")
     design = as_design(X, dtype)
     n, p = design.shape
     target = vector("y", y, n)
@@ -45,7 +54,8 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
         raise ValueError("sample_weight must not be negative, and must be positive for at least 2 rows")
     loss.check(target[weights > 0])
     shift = np.zeros(n) if offset is None else vector("offset", offset, n)
-    return LinearData(design, target, weights, shift, _factor(penalty, p))
+    factor = _factor(penalty, p) if isinstance(penalty, Elastic) else _generic_factor(penalty, p)
+    return LinearData(design, target, weights, shift, factor)
 
 
 def vector(name: str, value: Any, n: int) -> np.ndarray:
@@ -84,14 +94,25 @@ def _factor(penalty: Elastic, p: int) -> np.ndarray:
     return np.broadcast_to(factor, (p,)).copy()
 
 
-def mixes(penalty: Elastic, l1_ratios: Any) -> np.ndarray:
+def _generic_factor(penalty: Penalty, p: int) -> np.ndarray:
+    """0 for columns that the penalty leaves free, else 1."""
+    check_penalty(penalty, p)
+    free, _ = free_columns(penalty, p)
+    if free.all():
+        raise ValueError(f"{type(penalty).__name__} leaves every column unpenalized: at least one must be penalized")
+    return np.where(free, 0.0, 1.0)
+
+
+def mixes(penalty: Any, l1_ratios: Any) -> np.ndarray:
     """Shares of the absolute value, (R,): those asked for, or the penalty's own.
 
     Raises:
-        TypeError: if l1 ratios are asked of a penalty that has no such mix.
+        TypeError: if the penalty is not elastic, or l1 ratios are asked of one that has no such mix.
         ValueError: if they are empty or outside [0, 1].
     """
     if l1_ratios is None:
+        if not isinstance(penalty, Elastic):
+            raise TypeError(f"penalty must be L1, L2 or ElasticNet here, got {penalty!r}")
         mix = np.asarray(penalty.mix, dtype=np.float64)
         if mix.ndim != 0:
             raise ValueError(f"l1_ratio must be one number, got shape {mix.shape}; give several as l1_ratios=")

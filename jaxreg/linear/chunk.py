@@ -17,6 +17,12 @@ SLOW = 0.2
 """A proximal Newton step that leaves more of the violation than this asks for a new Hessian."""
 
 
+SHORT = 0.25
+"""A line search that ends below this asks for damping."""
+GENTLE, WHOLE = 1e-3, 1.0
+"""First and largest damping of a Hessian whose steps fail, as a share of the curvature's bound."""
+
+
 class Chunk(NamedTuple):
     """Coefficients (L, d), and per λ the violation left and the inner steps taken (L,)."""
 
@@ -97,6 +103,7 @@ class _Newton(NamedTuple):
     tableau: Tableau
     violation: jax.Array
     slow: jax.Array
+    damping: jax.Array
     steps: jax.Array
     rounds: jax.Array
     stalled: jax.Array
@@ -116,6 +123,10 @@ def newton_chunk(
     The Hessian is that of an earlier iterate for as long as steps with it take the violation down by a factor
     `SLOW`: a step costs two products with x, a new Hessian one with all its columns.
 
+    Where a step fails, because the loss is curved otherwise at its end (or not at all where it begins, as a Huber loss
+    far from its data), a share of the bound on the curvature is added to the Hessian. With all of the bound the model
+    is a majorizer, whose full step descends. Losses without a bound lend the largest curvature of a sample.
+
     Source: Lee, Sun & Saunders (2014), "Proximal Newton-type methods for minimizing composite functions",
     SIAM J. Optimization 24.
     """
@@ -125,43 +136,64 @@ def newton_chunk(
         kink, ridge = (s * strengths.factor for s in strength)
 
         def value(b: jax.Array, eta: jax.Array) -> jax.Array:
-            fit = jnp.sum(weights * loss.value(eta, target))
+            # A row that is held out may be predicted beyond all bounds.
+            fit = jnp.sum(jnp.where(weights > 0, weights * loss.value(eta, target), 0))
             return fit + jnp.sum(kink * jnp.abs(b) + 0.5 * ridge * b**2)
 
         def placed(state: _Newton, b: jax.Array) -> _Newton:
             eta = samples.predict(b) + samples.offset
-            g = samples.correlate(weights * loss.derivative(eta, target)) + ridge * b
+            slope = jnp.where(weights > 0, weights * loss.derivative(eta, target), 0)
+            g = samples.correlate(slope) + ridge * b
             return state._replace(b=b, eta=eta, g=g, violation=violation(b, g, kink, free))
 
         def renew(state: _Newton) -> tuple[jax.Array, Tableau]:
             # A saturated sample has no curvature left; a floor keeps the model bounded, the line search honest.
-            curvature = weights * jnp.maximum(loss.second_derivative(state.eta, target), 1e-9)
-            return samples.gram(curvature), Tableau.empty(state.b.size)
+            curvature = jnp.where(weights > 0, loss.second_derivative(state.eta, target), 0)
+            bound = jnp.asarray(loss.curvature, curvature.dtype)
+            bound = jnp.where(jnp.isfinite(bound), bound, jnp.max(curvature))
+            curvature = jnp.maximum(curvature, 1e-9) + state.damping * bound
+            return samples.gram(weights * curvature), Tableau.empty(state.b.size)
 
         def body(state: _Newton) -> _Newton:
             b, eta, g = state.b, state.eta, state.g
             gram, tableau = jax.lax.cond(state.slow, renew, lambda s: (s.gram, s.tableau), state)
             model = Quadratic(gram, b, g, kink, ridge, free)
             found, tableau = minimize(model, tableau, jnp.maximum(0.2 * tol, 0.01 * state.violation))
-            move = found.b - b
+            sound = jnp.all(jnp.isfinite(found.b))
+            move = jnp.where(sound, found.b - b, 0)
             eta_move = samples.predict(move)
             predicted = jnp.sum(g * move + kink * (jnp.abs(found.b) - jnp.abs(b)))
             now = value(b, eta)
 
             def enough(t: jax.Array) -> jax.Array:
                 trial = value(b + t * move, eta + t * eta_move)
-                return jnp.isfinite(trial) & (trial <= now + 1e-4 * t * predicted + 1e-14 * jnp.abs(now))
+                lower = trial <= now + 1e-4 * t * predicted + 1e-14 * jnp.abs(now)
+                # Where rounding hides which value is lower, slopes still tell that the way was downhill.
+                at = b + t * move
+                sign = jnp.where(at != 0, jnp.sign(at), -jnp.sign(move))
+                slope = jnp.sum(
+                    jnp.where(weights > 0, weights * loss.derivative(eta + t * eta_move, target), 0) * eta_move
+                )
+                slope = slope + jnp.sum((kink * sign + ridge * at) * move)
+                level = (trial <= now + 1e-8 * jnp.abs(now)) & (slope <= 0.5 * jnp.abs(predicted))
+                return jnp.isfinite(trial) & (lower | level)
 
             t = jax.lax.while_loop(lambda t: ~enough(t) & (t > 1e-8), lambda t: 0.5 * t, jnp.ones_like(now))
+            failed = ~sound | (t < 1e-8)
             # A full step ends on the model's exact zeros; b + 1·(b' − b) would not.
-            after = placed(state, jnp.where(t == 1, found.b, b + t * move))
+            whole = jnp.where(t == 1, found.b, b + t * move)
+            after = placed(state, jnp.where(failed, b, whole))
+            harder = jnp.clip(10 * state.damping, GENTLE, WHOLE)
+            softer = jnp.where(state.damping > GENTLE, 0.1 * state.damping, 0)
+            damping = jnp.where(failed | (t < SHORT), harder, jnp.where(t == 1, softer, state.damping))
             return after._replace(
                 gram=gram,
                 tableau=tableau,
-                slow=(after.violation > SLOW * state.violation) | (t < 1),
+                slow=failed | (after.violation > SLOW * state.violation) | (t < 1),
+                damping=damping,
                 steps=state.steps + found.steps,
                 rounds=state.rounds + 1,
-                stalled=(t < 1e-8) & state.slow,
+                stalled=failed & state.slow & (state.damping >= WHOLE),
             )
 
         zero = jnp.asarray(0)
@@ -172,6 +204,16 @@ def newton_chunk(
     d, n = start.size, target.size
     b, yes, zero = jnp.where(free, start, 0), jnp.asarray(True), jnp.asarray(0)
     carry = _Newton(
-        b, jnp.zeros(n), jnp.zeros(d), jnp.zeros((d, d)), Tableau.empty(d), jnp.zeros(()), yes, zero, zero, ~yes
+        b,
+        jnp.zeros(n),
+        jnp.zeros(d),
+        jnp.zeros((d, d)),
+        Tableau.empty(d),
+        jnp.zeros(()),
+        yes,
+        jnp.zeros(()),
+        zero,
+        zero,
+        ~yes,
     )
     return jax.lax.scan(step, carry, (strengths.l1, strengths.l2))[1]

@@ -1,5 +1,6 @@
 """The grid of strengths."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,11 +14,23 @@ from jaxreg.penalties import ElasticNet
 
 
 def make_grid(problem: Problem, mix: float, lams: Any, lam_min_ratio: float | None) -> np.ndarray:
+    """Strengths of an elastic net in decreasing order, (L,): see `spread`."""
+
+    def lam_max() -> float:
+        penalized = problem.factor > 0
+        gradient = np.asarray(problem.null.gradient)[0, penalized]
+        return float(_lam_max(ElasticNet(1.0, mix, problem.factor[penalized]), gradient))
+
+    return spread(problem, lam_max, lams, lam_min_ratio)
+
+
+def spread(problem: Problem, lam_max: Callable[[], float], lams: Any, lam_min_ratio: float | None) -> np.ndarray:
     """Strengths in decreasing order, (L,): those given, or a geometric grid from λ_max down.
 
     λ_max is where the first coefficient of the first training set becomes nonzero. The grid ends at
-    `lam_min_ratio` · λ_max: 1e-3 if n > p, else 1e-2, unless given. Pure ridge has no λ_max; its grid spans the
-    useful degrees of freedom instead, from trace/λ = 0.1 down to 1e-4 of the mean eigenvalue of the Gram.
+    `lam_min_ratio` · λ_max: 1e-3 if n > p, else 1e-2, unless given. Smooth penalties have no λ_max; their grid
+    spans the degrees of freedom that are useful for ridge, from trace/λ = 0.1 down to 1e-4 of the mean eigenvalue
+    of the Gram.
 
     Raises:
         TypeError: if `lams` is neither a count nor a list.
@@ -35,10 +48,7 @@ def make_grid(problem: Problem, mix: float, lams: Any, lam_min_ratio: float | No
         raise ValueError(f"lam_min_ratio must be between 0 and 1, got {lam_min_ratio:g}")
 
     n, p = problem.design.shape
-    penalized = problem.factor > 0
-    gradient = np.asarray(problem.null.gradient)[0, penalized]
-    weights = problem.factor[penalized]
-    top = float(_lam_max(ElasticNet(1.0, mix, weights), gradient))
+    top = lam_max()
     ratio = (1e-3 if n > p else 1e-2) if lam_min_ratio is None else lam_min_ratio
     if not np.isfinite(top):
         trace = _trace(problem)

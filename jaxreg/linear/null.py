@@ -12,6 +12,9 @@ from jaxreg.linear.design import Design, Views
 from jaxreg.linear.tableau import dot
 from jaxreg.losses import Loss
 
+ROUNDS = 100
+"""Most Newton steps of a null model."""
+
 
 class Null(NamedTuple):
     """Where every path starts, and what certificates are relative to."""
@@ -28,6 +31,8 @@ class Null(NamedTuple):
     """(F, 1 + u) intercept and coefficients of the unpenalized columns, standardized."""
     deviance: jax.Array
     """(F,) weighted mean deviance of intercept and offset alone, which `deviance_ratio` compares with."""
+    astray: jax.Array
+    """(F,) gradient left along unpenalized directions, relative to the size of the derivatives."""
 
 
 @program()
@@ -39,6 +44,8 @@ def fit_null(design: Design, views: Views, loss: Loss, data: Data, unpenalized: 
     gamma = jax.vmap(_newton, in_axes=(None, None, 0, 0))(loss, data, data.weights, basis)
     eta = data.offset + jnp.einsum("fnm,fm->fn", basis, gamma, precision="highest")
     derivative = loss.derivative(eta, data.target)
+    left = jnp.einsum("fn,fnm->fm", jnp.where(data.weights > 0, data.weights * derivative, 0), basis)
+    size = jnp.sqrt(jnp.sum(data.weights * jnp.square(derivative), axis=1))
     level = unpenalized.free[:, None, :1] * jnp.ones((data.target.size, 1))
     plain = data.offset + level[..., 0] * jax.vmap(_newton, in_axes=(None, None, 0, 0))(loss, data, data.weights, level)
 
@@ -49,6 +56,7 @@ def fit_null(design: Design, views: Views, loss: Loss, data: Data, unpenalized: 
         basis=basis,
         coef=jnp.einsum("fdm,fm->fd", whitening, gamma, precision="highest"),
         deviance=jnp.sum(data.weights * loss.deviance(plain, data.target), axis=1),
+        astray=jnp.max(jnp.abs(left), axis=1) / jnp.where(size > 0, size, 1),
     )
 
 
@@ -83,37 +91,67 @@ def _orthonormal(columns: Columns, f: jax.Array, weight: jax.Array) -> tuple[jax
     return jax.lax.fori_loop(0, m, step, (jnp.zeros_like(x), jnp.zeros((m, m))))
 
 
+class _State(NamedTuple):
+    gamma: jax.Array
+    eta: jax.Array
+    left: jax.Array
+    stuck: jax.Array
+    rounds: jax.Array
+
+
 def _newton(loss: Loss, data: Data, weight: jax.Array, basis: jax.Array) -> jax.Array:
-    """Minimize the loss over the basis: Newton steps, halved until they descend."""
+    """Minimize the loss over the basis by Newton steps, from the intercept alone that fits the mean of the target.
+
+    A step is as long as slopes say, which do not cancel as values do where the loss is large: to where the slope has
+    halved, farther if it has not (a Huber loss is straight far from its data), and back to where it is zero else.
+    """
 
     def value(eta: jax.Array) -> jax.Array:
-        return jnp.sum(weight * loss.value(eta, data.target))
+        return jnp.sum(jnp.where(weight > 0, weight * loss.value(eta, data.target), 0))
 
     def gradient(eta: jax.Array) -> jax.Array:
-        return basis.T @ (weight * loss.derivative(eta, data.target))
+        return basis.T @ jnp.where(weight > 0, weight * loss.derivative(eta, data.target), 0)
 
-    def body(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        gamma, eta, rounds = state
-        hessian = basis.T @ (basis * (weight * loss.second_derivative(eta, data.target))[:, None])
+    def placed(gamma: jax.Array, eta: jax.Array, before: jax.Array, rounds: jax.Array) -> _State:
+        left = jnp.max(jnp.abs(gradient(eta)))
+        return _State(gamma, eta, left, (left >= before) & (left <= 1e-9 * scale), rounds)
+
+    def body(state: _State) -> _State:
+        eta, g = state.eta, gradient(state.eta)
+        second = jnp.where(weight > 0, loss.second_derivative(eta, data.target), 0)
+        bound = jnp.asarray(loss.curvature, second.dtype)
+        floor = 1e-9 * jnp.where(jnp.isfinite(bound), bound, jnp.max(second))
+        hessian = basis.T @ (basis * (weight * jnp.maximum(second, floor))[:, None])
         absent = jnp.diagonal(hessian) == 0
-        move = -definite.solve(hessian + jnp.diag(jnp.where(absent, 1.0, 0.0)), gradient(eta))
+        move = -definite.solve(hessian + jnp.diag(jnp.where(absent, 1.0, 0.0)), g)
+        move = jnp.where(jnp.sum(move * g) < 0, move, -g)
         eta_move = basis @ move
+        steep = jnp.abs(jnp.sum(move * g))
 
-        def halve(t: jax.Array) -> jax.Array:
-            return 0.5 * t
+        def slope(t: jax.Array) -> jax.Array:
+            return jnp.sum(move * gradient(eta + t * eta_move))
 
-        def worse(t: jax.Array) -> jax.Array:
-            trial = value(eta + t * eta_move)
-            now = value(eta)
-            return ~(trial <= now + 1e-14 * jnp.abs(now)) & (t > 1e-10)
+        def halve(ends: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+            low, high, count = ends
+            middle = 0.5 * (low + high)
+            down = slope(middle) < 0
+            return jnp.where(down, middle, low), jnp.where(down, high, middle), count + 1
 
-        t = jax.lax.while_loop(worse, halve, jnp.asarray(1.0))
-        return gamma + t * move, eta + t * eta_move, rounds + 1
+        one = jnp.ones_like(steep)
+        far = jax.lax.while_loop(lambda t: (slope(t) < -0.5 * steep) & (t < 1e18), lambda t: 2 * t, one)
+        # Not so far that anything overflows.
+        over = ~(slope(far) <= 0.5 * steep)
+        ends = jnp.where(over, 0, far), far, jnp.asarray(0)
+        t = jax.lax.while_loop(lambda ends: over & (ends[2] < 60), halve, ends)[0]
+        return placed(state.gamma + t * move, eta + t * eta_move, state.left, state.rounds + 1)
+
+    def unfinished(state: _State) -> jax.Array:
+        return (state.left > 1e-14 * scale) & ~state.stuck & (state.rounds < ROUNDS)
 
     scale = jnp.sqrt(jnp.sum(weight * jnp.square(loss.derivative(data.offset, data.target))))
-
-    def unfinished(state: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        return (jnp.max(jnp.abs(gradient(state[1]))) > 1e-14 * scale) & (state[2] < 30)
-
-    start = (jnp.zeros(basis.shape[1]), data.offset, jnp.asarray(0))
-    return jax.lax.while_loop(unfinished, body, start)[0]
+    # The first direction is the intercept, or nothing.
+    level = loss.link(jnp.sum(weight * data.target)) - jnp.sum(weight * data.offset)
+    level = jnp.where(value(data.offset + level * basis[:, 0]) < value(data.offset), level, 0)
+    gamma, eta = jnp.zeros(basis.shape[1]).at[0].set(level), data.offset + level * basis[:, 0]
+    first = placed(gamma, eta, jnp.asarray(jnp.inf), jnp.asarray(0))
+    return jax.lax.while_loop(unfinished, body, first).gamma

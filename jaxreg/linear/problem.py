@@ -1,6 +1,7 @@
 """What the engine solves, and what it returns."""
 
 import dataclasses
+import warnings
 from typing import NamedTuple
 
 import jax
@@ -10,6 +11,9 @@ from jaxreg.linear.columns import Data, gather
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.null import Null, fit_null
 from jaxreg.losses import Loss
+
+LOST = 1e-6
+"""Relative gradient above which a null model has not converged."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +44,10 @@ class Problem:
         unpenalized = np.flatnonzero(factor == 0)
         columns = gather(design, views, unpenalized, unpenalized.size, intercept)
         null = fit_null(design, views, loss, data, columns)
+        lost = int(np.sum(~(np.asarray(null.astray) <= LOST)))
+        if lost:
+            message = f"the null models of {lost} of {len(views.weights)} training sets did not converge"
+            warnings.warn(f"{message}: unpenalized coefficients may be infinite", RuntimeWarning, stacklevel=2)
         return cls(design, views, loss, data, factor, intercept, null)
 
     def scale(self) -> np.ndarray:

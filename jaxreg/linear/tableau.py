@@ -50,7 +50,8 @@ class Tableau(NamedTuple):
         """No tableau yet."""
         block = min(BLOCK, d)
         rows = jnp.zeros((max(block, d // GATHERED) + block, d))
-        return cls(jnp.zeros((d, d)), rows, rows, jnp.zeros((), int), jnp.zeros(d, bool), jnp.full(d, jnp.nan, float), jnp.zeros(()))
+        none, zero = jnp.full(d, jnp.nan, float), jnp.zeros(())
+        return cls(jnp.zeros((d, d)), rows, rows, jnp.zeros((), int), jnp.zeros(d, bool), none, zero)
 
     def times(self, x: jax.Array) -> jax.Array:
         """T x."""

@@ -133,7 +133,7 @@ class PathDisplay:
             ax.set_ylim(-1, 1)
         ax.set_ylabel(self.effect)
         nonzero = (coef != 0).sum(axis=1)
-        if self.df is not None and (nonzero == coef.shape[1]).all():
+        if self.df is not None and np.isfinite(self.df).all() and (nonzero == coef.shape[1]).all():
             top_axis(ax, lams, self.df[self._order], "effective degrees of freedom", "{:.1f}")
         else:
             top_axis(ax, lams, nonzero, "features with a nonzero coefficient", "{:.0f}")

@@ -50,7 +50,8 @@ class Comparison:
         """Say in a line what was compared on what."""
         n, p = self.shape
         folds = len(self.selections["L1"].scores)
-        ratio = self.selections["elastic net"].path.penalty.mix
+        penalty = self.selections["elastic net"].path.penalty
+        ratio = penalty.l1_ratio if isinstance(penalty, ElasticNet) else 1.0
         return f"{count(n, 'row')}, {count(p, 'feature')} · the same {folds} folds for each · l1 ratio {ratio:g}"
 
     def table(self) -> list[tuple[str, list[tuple[str, list[str]]]]]:

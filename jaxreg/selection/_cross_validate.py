@@ -8,14 +8,13 @@ import numpy as np
 
 from jaxreg._programs import program
 from jaxreg._threads import one_lapack_thread
-from jaxreg.linear import Problem, fit
-from jaxreg.linear.arguments import linear_data, mixes, tolerance
+from jaxreg.linear import Problem
+from jaxreg.linear.arguments import linear_data, tolerance
 from jaxreg.linear.design import Design
-from jaxreg.linear.grid import make_grid
 from jaxreg.linear.leave_one_out import leave_one_out
 from jaxreg.losses import Loss, Squared
-from jaxreg.path import Progress, make_paths, make_problem, original_scale, reporter, warn
-from jaxreg.penalties import L1, Elastic, ElasticNet
+from jaxreg.path import Progress, fit_all, make_paths, make_problem, original_scale, reporter, shares, warn
+from jaxreg.penalties import L1, ElasticNet, Penalty
 from jaxreg.selection._folds import check_folds, check_leave_one_out, make_folds, training_weights
 from jaxreg.selection._measures import MEASURES, check_measure, find_measure
 from jaxreg.selection._selection import Selection
@@ -26,7 +25,7 @@ def cross_validate(
     y: Any,
     *,
     loss: Loss | None = None,
-    penalty: Elastic | None = None,
+    penalty: Penalty | None = None,
     lams: Any = 100,
     lam_min_ratio: float | None = None,
     sample_weight: Any = None,
@@ -58,7 +57,7 @@ def cross_validate(
         X: as for `fit_path`, like everything down to `progress`.
         y: target, (n,).
         loss: `Squared()` unless given.
-        penalty: `L1()` unless given; `ElasticNet()` with `l1_ratios`.
+        penalty: `L1()` unless given; `ElasticNet()` with `l1_ratios`; any other, as for `fit_path`.
         lams: number of strengths, or the strengths.
         lam_min_ratio: smallest strength as a share of the largest.
         sample_weight: weights, (n,).
@@ -88,7 +87,7 @@ def cross_validate(
     """
     loss = loss or Squared()
     penalty = penalty or (L1() if l1_ratios is None else ElasticNet())
-    tol, mix, name = tolerance(tol), mixes(penalty, l1_ratios), find_measure(measure, loss)
+    tol, name = tolerance(tol), find_measure(measure, loss)
 
     def by_ratio(values: np.ndarray) -> np.ndarray:
         """(L, F, R) of all training sets to (R, K, L) of the folds, without R if no ratios were asked for."""
@@ -97,6 +96,7 @@ def cross_validate(
 
     with jax.enable_x64(True):
         data = linear_data(X, y, loss, penalty, sample_weight, offset, dtype)
+        mix = shares(penalty, l1_ratios)
         n = len(data.target)
         labels = make_folds(data.target, folds, seed, loss) if fold_id is None else check_folds(fold_id, n)
         closed = _has_closed_form(loss, mix, lams, labels)
@@ -107,8 +107,7 @@ def cross_validate(
             weights = training_weights(labels, data.sample_weight, data.target, loss)
         check_measure(name, data.target, data.sample_weight, labels)
         problem = make_problem(data, loss, weights, intercept, standardize)
-        grid = np.stack([make_grid(problem, r, lams, lam_min_ratio) for r in mix])
-        fits = fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, reporter(progress))
+        grid, fits = fit_all(problem, penalty, mix, lams, lam_min_ratio, tol, reporter(progress))
         paths = make_paths(problem, fits, penalty, mix, grid)
         fitted: dict[str, np.ndarray] = {}
         if closed:

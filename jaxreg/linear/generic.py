@@ -1,0 +1,331 @@
+"""The generic path: any penalty of a coefficient vector, by accelerated proximal gradient steps.
+
+λ after λ in chunks, each warm-started by the end of the last, and all training sets at once. Coefficients are solved
+for as what they differ by from the null model, so that zero is where the path begins. Nothing is believed of the
+solver: what it found is certified from the data, and where that falls short it goes on with a smaller tolerance.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg import _tree
+from jaxreg._programs import program
+from jaxreg._result import Result
+from jaxreg.linear.certify import _into_domain, _orthogonal
+from jaxreg.linear.columns import Data
+from jaxreg.linear.design import Design, Views
+from jaxreg.linear.free import HUGE, free_columns
+from jaxreg.linear.null import Null, correlate_views
+from jaxreg.linear.problem import Fits, Problem
+from jaxreg.linear.sharp import is_sharp, settled
+from jaxreg.losses import Loss
+from jaxreg.objective import Objective, dual_value
+from jaxreg.penalties import Masked, Penalty
+
+CHUNK = 8
+"""Strengths solved at once, at most."""
+ENTRIES = 2**21
+"""Largest array of a chunk, in entries: problems × rows or columns."""
+ROUNDS, STEPS = 8, 20_000
+"""How often the tolerance may shrink, and steps in all."""
+
+
+class _Chunk(NamedTuple):
+    """Intercepts (C, F) and slopes (C, F, p) beyond the null model, and per problem code and steps (C, F)."""
+
+    level: np.ndarray
+    slopes: np.ndarray
+    code: np.ndarray
+    steps: np.ndarray
+
+
+def fit_generic(
+    problem: Problem,
+    penalty: Penalty,
+    lams: np.ndarray,
+    tol: float,
+    report: Callable[[int, int], None] | None = None,
+) -> Fits:
+    """Solve for strengths (L,), in decreasing order, in every training set: `Fits` of one l1 ratio.
+
+    Args:
+        problem: data and null models; its factor is 0 for columns that the penalty leaves free, else 1.
+        penalty: any penalty of p coefficients.
+        lams: strengths.
+        tol: bound on the relative residual, and on the relative duality gap where there is one.
+        report: called with the number of λ done and their total.
+    """
+    (n, p), many, length = problem.design.shape, len(problem.views.weights), len(lams)
+    size = max(1, min(CHUNK, length, ENTRIES // (many * max(n, p))))
+    null_level, null_slopes = _null_coefficients(problem)
+    level, slopes = np.zeros(many), np.zeros((many, p))
+    goal = np.full(many, 0.3 * tol)
+    found: list[tuple[np.ndarray, ...]] = []
+    for first in range(0, length, size):
+        which = np.minimum(np.arange(first, first + size), length - 1)
+        chunk, gap, kkt, deviance, goal = _solve_chunk(problem, penalty, lams[which], tol, level, slopes, goal)
+        good = _good(gap, kkt, tol)
+        result = np.where(good, Result.CONVERGED, np.where(chunk.code > 0, chunk.code, Result.STALLED))
+        result = np.where(np.isfinite(kkt), result, Result.DIVERGED)
+        level, slopes = (np.where(np.isfinite(part[-1]), part[-1], 0) for part in (chunk.level, chunk.slopes))
+        each = (chunk.level + null_level, chunk.slopes + null_slopes, gap, kkt, deviance, result, chunk.steps)
+        found.append(tuple(part[: length - first] for part in each))
+        if report is not None:
+            report(min(first + size, length), length)
+    level, slopes, gap, kkt, deviance, result, steps = (
+        np.concatenate(parts)[:, :, None] for parts in zip(*found, strict=True)
+    )
+    return Fits(
+        working=np.arange(p),
+        intercept=level,
+        slopes=slopes,
+        gap=gap,
+        kkt=kkt,
+        deviance=deviance,
+        result=result.astype(np.int32),
+        steps=steps,
+        df=np.full(gap.shape, np.nan),
+    )
+
+
+def generic_lam_max(problem: Problem, penalty: Penalty) -> float:
+    """Strength from which on only what is free is left of the first training set's fit."""
+    p = problem.design.shape[1]
+    gradient = np.asarray(problem.null.gradient)[0]
+    if free_columns(penalty, p)[1]:
+        # Directions that are no columns are free: what they leave is found as any solution is, at a huge strength.
+        many = len(problem.views.weights)
+        start = np.zeros(many), np.zeros((many, p))
+        chunk, *_ = _solve_chunk(problem, penalty, np.full(1, HUGE), 1e-9, *start, np.full(many, 1e-11))
+        arguments = (problem.design, problem.views, problem.loss, problem.data, _null_eta(problem))
+        gradient = np.asarray(_gradient(*arguments, chunk.level[0], chunk.slopes[0]))[0]
+    return float(_lam_max(penalty, gradient))
+
+
+def _good(gap: np.ndarray, kkt: np.ndarray, tol: float) -> np.ndarray:
+    return (kkt <= tol) & ((gap <= tol) | np.isnan(gap))
+
+
+def _null_coefficients(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """Intercepts (F,) and slopes (F, p) of the null models, in standardized units."""
+    coef = np.asarray(problem.null.coef)
+    slopes = np.zeros((len(coef), problem.design.shape[1]))
+    slopes[:, problem.factor == 0] = coef[:, 1:]
+    return coef[:, 0], slopes
+
+
+def _null_eta(problem: Problem) -> jax.Array:
+    level, slopes = _null_coefficients(problem)
+    return _predict(problem.design, problem.views, level, slopes) + problem.data.offset
+
+
+def _solve_chunk(
+    problem: Problem,
+    penalty: Penalty,
+    lams: np.ndarray,
+    tol: float,
+    level: np.ndarray,
+    slopes: np.ndarray,
+    goal: np.ndarray,
+) -> tuple[_Chunk, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Solve and certify until all is well or hopeless: also gap, residual, deviance, and goals that were enough."""
+    about = (problem.design, problem.views, problem.loss, problem.data)
+    eta = _null_eta(problem)
+    null_level, null_slopes = _null_coefficients(problem)
+    short = np.asarray(_short_steps(*about, eta)) if is_sharp(penalty) else np.ones(len(level))
+    shape = (len(lams), len(level))
+    goals, left = np.broadcast_to(goal, shape).copy(), np.full(shape, STEPS)
+    now = np.broadcast_to(level, shape), np.broadcast_to(slopes, (*shape, slopes.shape[1]))
+    total, code = np.zeros(shape, np.int64), np.zeros(shape, np.int32)
+    pending = np.ones(shape, bool)
+    for _ in range(ROUNDS):
+        budget = np.where(pending, left, 0)
+        answer = _solve(*about, eta, penalty, lams, goals, budget, *now, np.float64(problem.intercept), short)
+        level_now, slopes_now, ended, steps = (np.asarray(part) for part in answer)
+        now = level_now, slopes_now
+        code, total, left = np.where(pending, ended, code), total + steps, left - steps
+        judged = _judge(
+            *about, problem.null, penalty, lams, problem.factor, null_level + now[0], null_slopes + now[1], short
+        )
+        gap, kkt, deviance = (np.asarray(part) for part in judged)
+        worst = np.fmax(gap, kkt)
+        pending = ~_good(gap, kkt, tol) & (left > 0) & (goals > 1e-15) & np.isfinite(worst)
+        if not pending.any():
+            break
+        with np.errstate(divide="ignore"):
+            goals = np.where(pending, np.maximum(goals * np.clip(0.3 * tol / worst, 1e-3, 0.3), 1e-15), goals)
+    return _Chunk(now[0], now[1], code, total), gap, kkt, deviance, goals.min(axis=0)
+
+
+class _View(NamedTuple):
+    """What one problem sees: the design, its training set's mean, inverse scale and weights, and null predictions."""
+
+    design: Design
+    loss: Loss
+    target: Any
+    mean: jax.Array
+    inverse: jax.Array
+    weights: jax.Array
+    eta: jax.Array
+    level: jax.Array
+    """1 if there is an intercept, else 0."""
+
+
+def _risk(params: dict[str, jax.Array], view: _View) -> jax.Array:
+    """Weighted mean loss of {intercept, slopes} beyond the null model, whose gradient is made by the design itself."""
+    intercept, slopes = (jax.lax.stop_gradient(params[name]) for name in ("intercept", "slopes"))
+    raw = slopes * view.inverse
+    every = jnp.arange(slopes.size)
+    eta = view.design.apply(every, raw[None])[0] - jnp.sum(view.mean * raw) + view.level * intercept + view.eta
+    seen = view.weights > 0
+    value = jnp.sum(jnp.where(seen, view.weights * view.loss.value(eta, view.target), 0))
+    dual = jnp.where(seen, view.weights * view.loss.derivative(eta, view.target), 0)
+    total = jnp.sum(dual)
+    gradient = (view.design.correlate(dual[None])[0] - total * view.mean) * view.inverse
+    # Worth 0 as it stands, and with the right derivative: nothing is ever transposed.
+    moved = jnp.sum(gradient * (params["slopes"] - slopes)) + view.level * total * (params["intercept"] - intercept)
+    return value + moved
+
+
+@program()
+def _solve(
+    design: Design,
+    views: Views,
+    loss: Loss,
+    data: Data,
+    eta: jax.Array,
+    penalty: Penalty,
+    lams: jax.Array,
+    tol: jax.Array,
+    budget: jax.Array,
+    level: jax.Array,
+    slopes: jax.Array,
+    intercept: jax.Array,
+    short: jax.Array,
+) -> tuple[jax.Array, ...]:
+    """Intercepts (C, F), slopes (C, F, p), codes and steps, for strengths (C,) in every training set."""
+    from jaxreg.solvers import FISTA  # optax, which it brings along, takes a while to import
+    from jaxreg.solvers._loop import _loop
+
+    inverse = _inverse(views)
+
+    def one(k: Any, lam: Any, tol: Any, budget: Any, level: Any, slopes: Any) -> Any:
+        """One strength in training set k."""
+        objective = Objective(_risk, Masked(settled(penalty.at(lam), short[k]), include=("slopes",)))
+        view = _View(design, loss, data.target, views.mean[k], inverse[k], views.weights[k], eta[k], intercept)
+        solver = FISTA(tol=tol, max_steps=budget)
+        found = _loop(
+            objective, {"intercept": level, "slopes": slopes}, {"intercept": None, "slopes": None}, view, solver
+        )
+        return found.params["intercept"], found.params["slopes"], found.result, found.stats.steps
+
+    # One axis of problems, not two: every operation is batched once.
+    shape = tol.shape
+    sets, strengths = jnp.tile(jnp.arange(shape[1]), shape[0]), jnp.repeat(lams, shape[1])
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (tol, budget, level, slopes))
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), jax.vmap(one)(sets, strengths, *flat))
+
+
+def _inverse(views: Views) -> jax.Array:
+    """One over the scale; 0 for a column that is constant, which takes no part."""
+    return jnp.where(views.varies, 1 / views.scale, 0)
+
+
+@program()
+def _predict(design: Design, views: Views, level: jax.Array, slopes: jax.Array) -> jax.Array:
+    """Linear predictors (F, n) of intercepts (F,) and slopes (F, p)."""
+    raw = slopes * _inverse(views)
+    product = design.apply(jnp.arange(slopes.shape[1]), raw)
+    return product + (level - jnp.sum(views.mean * raw, axis=1))[:, None]
+
+
+@program()
+def _gradient(
+    design: Design, views: Views, loss: Loss, data: Data, eta: jax.Array, level: jax.Array, slopes: jax.Array
+) -> jax.Array:
+    """Gradients (F, p) beyond the null models."""
+    pred = eta + _predict.jitted(design, views, level, slopes)
+    return correlate_views(design, views, loss.derivative(pred, data.target)[:, None])[:, 0]
+
+
+@program()
+def _short_steps(design: Design, views: Views, loss: Loss, data: Data, eta: jax.Array) -> jax.Array:
+    """Steps (F,) that are short enough for the loss's curvature, at the null model if it has no bound."""
+    p = design.shape[1]
+    inverse = _inverse(views)
+
+    def image(x: jax.Array) -> jax.Array:
+        rows = _predict.jitted(design, views, jnp.zeros(len(x)), x)
+        return correlate_views(design, views, rows[:, None])[:, 0]
+
+    def power(_: int, x: jax.Array) -> jax.Array:
+        y = image(x)
+        return y / jnp.maximum(jnp.linalg.norm(y, axis=1, keepdims=True), 1e-30)
+
+    x = jax.lax.fori_loop(0, 30, power, jnp.where(inverse > 0, 1 + jnp.sin(jnp.arange(p)), 0) / jnp.sqrt(p))
+    top = jnp.linalg.norm(image(x), axis=1)
+    curvature = jnp.max(jnp.where(data.weights > 0, loss.second_derivative(eta, data.target), 0), axis=1)
+    bound = jnp.asarray(loss.curvature, curvature.dtype)
+    bound = jnp.where(jnp.isfinite(bound), bound, curvature) * top
+    return 0.3 / jnp.where(bound > 0, bound, 1)
+
+
+@program()
+def _lam_max(penalty: Penalty, gradient: jax.Array) -> jax.Array:
+    return penalty.lam_max(gradient)
+
+
+@program()
+def _judge(
+    design: Design,
+    views: Views,
+    loss: Loss,
+    data: Data,
+    null: Null,
+    penalty: Penalty,
+    lams: jax.Array,
+    factor: jax.Array,
+    level: jax.Array,
+    slopes: jax.Array,
+    short: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Relative gap and residual, and deviance, (C, F), from the data and the coefficients alone."""
+    eta = jax.vmap(lambda a, b: _predict.jitted(design, views, a, b))(level, slopes) + data.offset
+    eta = jnp.swapaxes(eta, 0, 1)  # (F, C, n)
+    slopes = jnp.swapaxes(slopes, 0, 1)
+    seen = data.weights[:, None] > 0
+    raw = jnp.where(seen, loss.derivative(eta, data.target), 0)
+    gradient = correlate_views(design, views, raw)
+    dual, astray = _orthogonal(loss, data, null.basis, jnp.where(seen, eta, 0))
+    correlation = correlate_views(design, views, dual)
+
+    def of_set(null: Null, w: Any, eta: Any, dual: Any, v: Any, g: Any, x: Any, short: Any) -> Any:
+        u, v = _into_domain(loss, data, null, w, factor, dual, v)
+        fit, deviance = (
+            jnp.sum(jnp.where(w > 0, w * each(eta, data.target), 0), axis=1) for each in (loss.value, loss.deviance)
+        )
+
+        def one(lam: Any, fit: Any, u: Any, v: Any, g: Any, x: Any) -> Any:
+            at = penalty.at(lam)
+
+            def bound(s: jax.Array) -> jax.Array:
+                return dual_value(loss, at, s * u, s * v, data.target, w, data.offset)
+
+            # One program for both dual points; a penalty without a conjugate has no bound at either.
+            best = jnp.max(jax.vmap(bound)(jnp.stack([jnp.ones(()), at.shrink(-v)])))
+            gap = jnp.maximum(fit + at.value(x) - best, 0)
+            return jnp.where((lam > 0) & jnp.isfinite(best), gap, jnp.nan), _tree.max_abs(
+                settled(at, short).residual(x, g)
+            )
+
+        gap, residual = jax.vmap(one)(lams, fit, u, v, g, x)
+        return gap, residual, deviance
+
+    gap, residual, deviance = jax.vmap(of_set)(null, data.weights, eta, dual, correlation, gradient, slopes, short)
+    size = jnp.max(jnp.abs(null.gradient), axis=1)
+    kkt = jnp.maximum(residual, astray) / jnp.where(size > 0, size, 1)[:, None]
+    return gap.T / null.primal, kkt.T, deviance.T
