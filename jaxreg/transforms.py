@@ -62,7 +62,8 @@ def proximal(
     Args:
         tx: any optax transformation, learning rate included.
         penalty: its strength may be traced; the penalty lives in the state, so replacing
-            `state.penalty` by `state.penalty.at(lam)` changes λ without recompiling.
+            `state.penalty` by `state.penalty.at(lam)` changes λ without recompiling. Smooth members of a sum that
+            have no prox within it join the gradient that `tx` sees.
         learning_rate: number or schedule; the one given to `tx`.
 
     Raises:
@@ -94,10 +95,13 @@ def proximal(
     ) -> tuple[PyTree, ProximalState]:
         if params is None:
             raise ValueError("proximal needs the parameters: call update(grads, state, params)")
+        part = state.penalty.prox_part
+        if part is not state.penalty:
+            updates = _with_gradient(updates, state.penalty, params)
         updates, inner = tx.update(updates, state.inner, params, **extra)
         step = learning_rate(state.count) if callable(learning_rate) else learning_rate
         moved = _moved(params, updates)
-        target = state.penalty.prox(moved, step)
+        target = part.prox(moved, step)
         updates = jax.tree.map(_update_to, target, moved, params, updates)
         return updates, ProximalState(optax.safe_increment(state.count), state.penalty, inner)
 
@@ -120,6 +124,13 @@ def check_optimizer(tx: Any, learning_rate: Any) -> None:
 def _check_penalty(penalty: Any) -> None:
     if not isinstance(penalty, Penalty):
         raise TypeError(f"penalty must be a jaxreg penalty, got {penalty!r}")
+
+
+def _with_gradient(updates: PyTree, penalty: Penalty, params: PyTree) -> PyTree:
+    """Add the gradient of the penalty's smooth members to those of the loss."""
+    floats, rest = _tree.partition(params)
+    more = jax.grad(lambda p: penalty.smooth_value(_tree.overlay(p, rest)))(floats)
+    return jax.tree.map(lambda u, m: u if u is None or m is None else u + m, updates, more, is_leaf=lambda x: x is None)
 
 
 def _moved(params: PyTree, updates: PyTree) -> PyTree:
