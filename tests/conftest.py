@@ -1,6 +1,7 @@
 """Test weather: both precisions, warnings as errors (pyproject.toml), drawing without a screen, fast compiling."""
 
 import os
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,18 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # interface, and an unknown one ends the process: so only with the releases that are known to have them.
 if jaxlib.version.__version_info__[:2] == (0, 10):
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+
+
+MAPS = 30_000
+"""Memory maps of a process, of which Linux allows 65,530: XLA takes some for every program, and crashes without."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _room_for_programs():
+    """Forget compiled programs between files once there are very many."""
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture(params=["float32", "float64"])
