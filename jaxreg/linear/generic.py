@@ -15,10 +15,10 @@ import numpy as np
 from jaxreg import _tree
 from jaxreg._programs import program
 from jaxreg._result import Result
-from jaxreg.linear.certify import _into_domain, _orthogonal
 from jaxreg.linear.columns import Data
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.free import HUGE, free_columns
+from jaxreg.linear.judge import into_domain, orthogonal
 from jaxreg.linear.null import Null, correlate_views
 from jaxreg.linear.problem import Fits, Problem
 from jaxreg.linear.sharp import is_sharp, settled
@@ -300,11 +300,11 @@ def _judge(
     seen = data.weights[:, None] > 0
     raw = jnp.where(seen, loss.derivative(eta, data.target), 0)
     gradient = correlate_views(design, views, raw)
-    dual, astray = _orthogonal(loss, data, null.basis, jnp.where(seen, eta, 0))
+    dual, astray = orthogonal(loss, data, null.basis, jnp.where(seen, eta, 0))
     correlation = correlate_views(design, views, dual)
 
     def of_set(null: Null, w: Any, eta: Any, dual: Any, v: Any, g: Any, x: Any, short: Any) -> Any:
-        u, v = _into_domain(loss, data, null, w, factor, dual, v)
+        u, v = into_domain(loss, data, null, w, factor, dual, v)
         fit, deviance = (
             jnp.sum(jnp.where(w > 0, w * each(eta, data.target), 0), axis=1) for each in (loss.value, loss.deviance)
         )
