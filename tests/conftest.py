@@ -10,6 +10,9 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+collect_ignore_glob = ["references/*.py"]
+"""Scripts that make reference values need packages that the tests do without."""
+
 # Most of the time of these tests is XLA's: without its optimizations it compiles in a third of the time. Processes that
 # the tests start inherit this. `XLA_FLAGS= pytest` tests the code as it runs elsewhere, optimized. These flags are no
 # interface, and an unknown one ends the process: so only with the releases that are known to have them.

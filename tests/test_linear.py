@@ -174,6 +174,7 @@ def test_degrees_of_freedom():
     np.testing.assert_allclose(wide.df[-1], np.sum(values / (values + 0.95 * wide.lams[-1])), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_degrees_of_freedom_of_logistic_ridge():
     """The trace of the smoother, by a dense formula; with more columns than rows, and with fewer."""
     for x, y in (gaussian(50, 200, 0.5), gaussian(1000, 30, 0.5)):

@@ -17,6 +17,7 @@ def certified(path):
     return (path.result == jr.Result.CONVERGED).all() and path.gap.max() <= 1e-6
 
 
+@pytest.mark.slow
 def test_huber_far_from_its_data():
     """Where it begins all residuals are beyond delta, and with more columns than rows few are ever within."""
     table = load_diabetes()

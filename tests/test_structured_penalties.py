@@ -187,6 +187,7 @@ def test_nonconvex_groups_say_how_long_a_step_may_be():
 # --- images --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_images_agree_with_bounded_least_squares_and_are_certified(x64):
     """Also where regions tie; equal neighbours are exactly equal; and the residual is zero there."""
     rng = np.random.default_rng(7)
