@@ -12,18 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg import _tree
 from jaxreg._programs import program
 from jaxreg._result import Result
+from jaxreg.linear.assess import assess, good, gradient_beyond, inverse_scale, null_coefficients, null_eta, predict
 from jaxreg.linear.columns import Data
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.free import HUGE, free_columns
-from jaxreg.linear.judge import into_domain, orthogonal
-from jaxreg.linear.null import Null, correlate_views
+from jaxreg.linear.null import correlate_views
 from jaxreg.linear.problem import Fits, Problem
 from jaxreg.linear.sharp import is_sharp, settled
 from jaxreg.losses import Loss
-from jaxreg.objective import Objective, dual_value
+from jaxreg.objective import Objective
 from jaxreg.penalties import Masked, Penalty
 
 CHUNK = 8
@@ -61,15 +60,14 @@ def fit_generic(
     """
     (n, p), many, length = problem.design.shape, len(problem.views.weights), len(lams)
     size = max(1, min(CHUNK, length, ENTRIES // (many * max(n, p))))
-    null_level, null_slopes = _null_coefficients(problem)
+    null_level, null_slopes = null_coefficients(problem)
     level, slopes = np.zeros(many), np.zeros((many, p))
     goal = np.full(many, 0.3 * tol)
     found: list[tuple[np.ndarray, ...]] = []
     for first in range(0, length, size):
         which = np.minimum(np.arange(first, first + size), length - 1)
         chunk, gap, kkt, deviance, goal = _solve_chunk(problem, penalty, lams[which], tol, level, slopes, goal)
-        good = _good(gap, kkt, tol)
-        result = np.where(good, Result.CONVERGED, np.where(chunk.code > 0, chunk.code, Result.STALLED))
+        result = np.where(good(gap, kkt, tol), Result.CONVERGED, np.where(chunk.code > 0, chunk.code, Result.STALLED))
         result = np.where(np.isfinite(kkt), result, Result.DIVERGED)
         level, slopes = (np.where(np.isfinite(part[-1]), part[-1], 0) for part in (chunk.level, chunk.slopes))
         each = (chunk.level + null_level, chunk.slopes + null_slopes, gap, kkt, deviance, result, chunk.steps)
@@ -101,26 +99,9 @@ def generic_lam_max(problem: Problem, penalty: Penalty) -> float:
         many = len(problem.views.weights)
         start = np.zeros(many), np.zeros((many, p))
         chunk, *_ = _solve_chunk(problem, penalty, np.full(1, HUGE), 1e-9, *start, np.full(many, 1e-11))
-        arguments = (problem.design, problem.views, problem.loss, problem.data, _null_eta(problem))
-        gradient = np.asarray(_gradient(*arguments, chunk.level[0], chunk.slopes[0]))[0]
+        arguments = (problem.design, problem.views, problem.loss, problem.data, null_eta(problem))
+        gradient = np.asarray(gradient_beyond(*arguments, chunk.level[0], chunk.slopes[0]))[0]
     return float(_lam_max(penalty, gradient))
-
-
-def _good(gap: np.ndarray, kkt: np.ndarray, tol: float) -> np.ndarray:
-    return (kkt <= tol) & ((gap <= tol) | np.isnan(gap))
-
-
-def _null_coefficients(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """Intercepts (F,) and slopes (F, p) of the null models, in standardized units."""
-    coef = np.asarray(problem.null.coef)
-    slopes = np.zeros((len(coef), problem.design.shape[1]))
-    slopes[:, problem.factor == 0] = coef[:, 1:]
-    return coef[:, 0], slopes
-
-
-def _null_eta(problem: Problem) -> jax.Array:
-    level, slopes = _null_coefficients(problem)
-    return _predict(problem.design, problem.views, level, slopes) + problem.data.offset
 
 
 def _solve_chunk(
@@ -134,8 +115,8 @@ def _solve_chunk(
 ) -> tuple[_Chunk, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Solve and certify until all is well or hopeless: also gap, residual, deviance, and goals that were enough."""
     about = (problem.design, problem.views, problem.loss, problem.data)
-    eta = _null_eta(problem)
-    null_level, null_slopes = _null_coefficients(problem)
+    eta = null_eta(problem)
+    null_level, null_slopes = null_coefficients(problem)
     short = np.asarray(_short_steps(*about, eta)) if is_sharp(penalty) else np.ones(len(level))
     shape = (len(lams), len(level))
     goals, left = np.broadcast_to(goal, shape).copy(), np.full(shape, STEPS)
@@ -148,12 +129,12 @@ def _solve_chunk(
         level_now, slopes_now, ended, steps = (np.asarray(part) for part in answer)
         now = level_now, slopes_now
         code, total, left = np.where(pending, ended, code), total + steps, left - steps
-        judged = _judge(
+        judged = assess(
             *about, problem.null, penalty, lams, problem.factor, null_level + now[0], null_slopes + now[1], short
         )
         gap, kkt, deviance = (np.asarray(part) for part in judged)
         worst = np.fmax(gap, kkt)
-        pending = ~_good(gap, kkt, tol) & (left > 0) & (goals > 1e-15) & np.isfinite(worst)
+        pending = ~good(gap, kkt, tol) & (left > 0) & (goals > 1e-15) & np.isfinite(worst)
         if not pending.any():
             break
         with np.errstate(divide="ignore"):
@@ -211,7 +192,7 @@ def _solve(
     from jaxreg.solvers import FISTA  # optax, which it brings along, takes a while to import
     from jaxreg.solvers._loop import _loop
 
-    inverse = _inverse(views)
+    inverse = inverse_scale(views)
 
     def one(k: Any, lam: Any, tol: Any, budget: Any, level: Any, slopes: Any) -> Any:
         """One strength in training set k."""
@@ -230,36 +211,14 @@ def _solve(
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), jax.vmap(one)(sets, strengths, *flat))
 
 
-def _inverse(views: Views) -> jax.Array:
-    """One over the scale; 0 for a column that is constant, which takes no part."""
-    return jnp.where(views.varies, 1 / views.scale, 0)
-
-
-@program()
-def _predict(design: Design, views: Views, level: jax.Array, slopes: jax.Array) -> jax.Array:
-    """Linear predictors (F, n) of intercepts (F,) and slopes (F, p)."""
-    raw = slopes * _inverse(views)
-    product = design.apply(jnp.arange(slopes.shape[1]), raw)
-    return product + (level - jnp.sum(views.mean * raw, axis=1))[:, None]
-
-
-@program()
-def _gradient(
-    design: Design, views: Views, loss: Loss, data: Data, eta: jax.Array, level: jax.Array, slopes: jax.Array
-) -> jax.Array:
-    """Gradients (F, p) beyond the null models."""
-    pred = eta + _predict.jitted(design, views, level, slopes)
-    return correlate_views(design, views, loss.derivative(pred, data.target)[:, None])[:, 0]
-
-
 @program()
 def _short_steps(design: Design, views: Views, loss: Loss, data: Data, eta: jax.Array) -> jax.Array:
     """Steps (F,) that are short enough for the loss's curvature, at the null model if it has no bound."""
     p = design.shape[1]
-    inverse = _inverse(views)
+    inverse = inverse_scale(views)
 
     def image(x: jax.Array) -> jax.Array:
-        rows = _predict.jitted(design, views, jnp.zeros(len(x)), x)
+        rows = predict.jitted(design, views, jnp.zeros(len(x)), x)
         return correlate_views(design, views, rows[:, None])[:, 0]
 
     def power(_: int, x: jax.Array) -> jax.Array:
@@ -277,55 +236,3 @@ def _short_steps(design: Design, views: Views, loss: Loss, data: Data, eta: jax.
 @program()
 def _lam_max(penalty: Penalty, gradient: jax.Array) -> jax.Array:
     return penalty.lam_max(gradient)
-
-
-@program()
-def _judge(
-    design: Design,
-    views: Views,
-    loss: Loss,
-    data: Data,
-    null: Null,
-    penalty: Penalty,
-    lams: jax.Array,
-    factor: jax.Array,
-    level: jax.Array,
-    slopes: jax.Array,
-    short: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Relative gap and residual, and deviance, (C, F), from the data and the coefficients alone."""
-    eta = jax.vmap(lambda a, b: _predict.jitted(design, views, a, b))(level, slopes) + data.offset
-    eta = jnp.swapaxes(eta, 0, 1)  # (F, C, n)
-    slopes = jnp.swapaxes(slopes, 0, 1)
-    seen = data.weights[:, None] > 0
-    raw = jnp.where(seen, loss.derivative(eta, data.target), 0)
-    gradient = correlate_views(design, views, raw)
-    dual, astray = orthogonal(loss, data, null.basis, jnp.where(seen, eta, 0))
-    correlation = correlate_views(design, views, dual)
-
-    def of_set(null: Null, w: Any, eta: Any, dual: Any, v: Any, g: Any, x: Any, short: Any) -> Any:
-        u, v = into_domain(loss, data, null, w, factor, dual, v)
-        fit, deviance = (
-            jnp.sum(jnp.where(w > 0, w * each(eta, data.target), 0), axis=1) for each in (loss.value, loss.deviance)
-        )
-
-        def one(lam: Any, fit: Any, u: Any, v: Any, g: Any, x: Any) -> Any:
-            at = penalty.at(lam)
-
-            def bound(s: jax.Array) -> jax.Array:
-                return dual_value(loss, at, s * u, s * v, data.target, w, data.offset)
-
-            # One program for both dual points; a penalty without a conjugate has no bound at either.
-            best = jnp.max(jax.vmap(bound)(jnp.stack([jnp.ones(()), at.shrink(-v)])))
-            gap = jnp.maximum(fit + at.value(x) - best, 0)
-            return jnp.where((lam > 0) & jnp.isfinite(best), gap, jnp.nan), _tree.max_abs(
-                settled(at, short).residual(x, g)
-            )
-
-        gap, residual = jax.vmap(one)(lams, fit, u, v, g, x)
-        return gap, residual, deviance
-
-    gap, residual, deviance = jax.vmap(of_set)(null, data.weights, eta, dual, correlation, gradient, slopes, short)
-    size = jnp.max(jnp.abs(null.gradient), axis=1)
-    kkt = jnp.maximum(residual, astray) / jnp.where(size > 0, size, 1)[:, None]
-    return gap.T / null.primal, kkt.T, deviance.T
