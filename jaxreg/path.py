@@ -17,9 +17,10 @@ from jaxreg.linear.design import is_sparse
 from jaxreg.linear.freedom import degrees_of_freedom
 from jaxreg.linear.generic import fit_generic, generic_lam_max
 from jaxreg.linear.grid import make_grid, spread
+from jaxreg.linear.split import fit_split
 from jaxreg.linear.targets import offsets
 from jaxreg.losses import Loss, Squared
-from jaxreg.losses._base import Coupled
+from jaxreg.losses._base import Coupled, Nonsmooth
 from jaxreg.penalties import L1, Elastic, ElasticNet, Penalty
 from jaxreg.plots import PathDisplay
 
@@ -219,7 +220,8 @@ def fit_all(
     for r in mix:
         one = _with_mix(penalty, r)
         grids.append(spread(problem, functools.partial(generic_lam_max, problem, one), lams, lam_min_ratio))
-        fits.append(fit_generic(problem, one, grids[-1], tol, report))
+        solve = fit_split if isinstance(problem.loss, Nonsmooth) else fit_generic
+        fits.append(solve(problem, one, grids[-1], tol, report))
     joined = (np.concatenate(parts, axis=2) for parts in list(zip(*fits, strict=True))[1:])
     return np.stack(grids), Fits(fits[0].working, *joined)
 
@@ -271,7 +273,7 @@ def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, 
                 stats={
                     "steps": fits.steps[:, 0, r],
                     "ever_active": int(_used(coef).any(axis=0).sum()) if generic else fits.working.size,
-                    "solver": "generic" if generic else "active set",
+                    "solver": _solver(problem, generic),
                 },
             )
         )
@@ -280,6 +282,12 @@ def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, 
 
 def _with_mix(penalty: Penalty, mix: float) -> Penalty:
     return dataclasses.replace(penalty, l1_ratio=float(mix)) if isinstance(penalty, ElasticNet) else penalty
+
+
+def _solver(problem: Problem, generic: bool) -> str:
+    if isinstance(problem.loss, Nonsmooth):
+        return "splitting"
+    return "generic" if generic else "active set"
 
 
 def _used(coef: np.ndarray) -> np.ndarray:

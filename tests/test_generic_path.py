@@ -182,7 +182,11 @@ ERRORS = {
     "constraint": ({"penalty": jr.NonNegative()}, TypeError, "is a constraint without a strength"),
     "groups": ({"penalty": jr.GroupLasso(groups=[0, 0, 1])}, ValueError, "3"),
     "free": ({"penalty": jr.MCP(weight=np.zeros(P))}, ValueError, "MCP leaves every column unpenalized"),
-    "quantile": ({"loss": jr.Quantile()}, TypeError, "and Quantile has kinks"),
+    "quantile": (
+        {"loss": jr.Quantile(), "penalty": jr.MCP()},
+        TypeError,
+        "only a duality gap certifies it, and MCP has no conjugate",
+    ),
     "multinomial": (
         {"loss": jr.Multinomial()},
         ValueError,
