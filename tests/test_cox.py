@@ -297,6 +297,25 @@ def test_lasso_path_agrees_with_glmnet(x64):
     assert (np.abs(gap[1:]) <= 1e-11 * deviance[0] / n).all()
 
 
+def test_elastic_net_with_strata_and_start_times_agrees_with_glmnet(x64):
+    """Weights and penalty factors too: both are stationary here, and to 1e-6 the same."""
+    path = REFERENCES["paths"]["heart"]
+    table = REFERENCES["tables"]["heart"]
+    x = dict(zip(table["columns"], np.array(table["x"]).T, strict=True))
+    X, (time, event, start) = np.stack([x[name] for name in path["columns"]], axis=1), np.array(table["y"], float).T
+    time += np.arange(1, len(X) + 1) / 1000  # no ties: see the script
+    factors, weight = np.array(path["factors"]), uneven_weights(len(X))
+    sets = risk_sets(time, event, start, x[path["stratum"]])
+    objective = jr.Objective(jr.Cox("breslow"), jr.ElasticNet(1.0, path["l1_ratio"], weight=factors), linear)
+    found = jr.sweep(objective, jnp.zeros(3), (X, sets, weight), path["lams"], solver=jr.FISTA(1e-12))
+    assert (np.asarray(found.result) == jr.Result.CONVERGED).all()
+    np.testing.assert_allclose(found.params, path["coef"], rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(found.params != 0, np.array(path["coef"]) != 0)
+    for coef in (found.params, jnp.array(path["coef"])):
+        for b, lam in zip(coef, path["lams"], strict=True):
+            assert objective.at(lam).stationarity(b, (X, sets, weight)) <= 1e-7
+
+
 def test_gap_without_a_conjugate_bounds_the_suboptimality(x64):
     """At any point: against the least value there is, which is found first."""
     target, weight, _ = data("both", seed=8)

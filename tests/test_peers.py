@@ -115,10 +115,10 @@ def test_group_lasso_agrees_with_adelie(name, loss):
     assert path.gap.max() <= 1e-10
     for k, lam in enumerate(case["lams"]):
         theirs = np.array(case["coef"][k])
-        assert group_gap(name, y, theirs, case["intercept"][k], lam) <= 1e-7
+        assert group_gap(name, y, theirs, case["intercept"][k], lam) <= 1e-7  # what its tightest tolerance reaches
         assert group_gap(name, y, path.coef[k], path.intercept[k], lam) <= 1e-9
         np.testing.assert_array_equal(norms(path.coef[k]) > 0, norms(theirs) > 0)
-    np.testing.assert_allclose(path.coef, case["coef"], atol=1e-4)
+    np.testing.assert_allclose(path.coef, case["coef"], atol=5e-6)  # coefficients err as the root of a gap does
 
 
 def test_slope_agrees_with_sortedl1():
@@ -139,6 +139,8 @@ def test_slope_agrees_with_sortedl1():
     )
     assert (path.result == jr.Result.CONVERGED).all()
     for b, theirs, lam in zip(path.coef, np.array(SLOPE["coef"]), lams, strict=True):
-        print(gap(theirs, lam), gap(b, lam), np.abs(b - theirs).max(), (b!=0).sum(), (theirs!=0).sum())
         assert gap(theirs, lam) <= 1e-10
         assert gap(b, lam) <= 1e-9
+        np.testing.assert_allclose(b, theirs, atol=1e-8)
+        # Sizes are tied where theirs are, and exactly.
+        assert len(set(np.abs(b))) == len(set(np.abs(theirs).round(8)))

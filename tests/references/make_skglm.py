@@ -12,7 +12,7 @@ import pathlib
 
 import numpy as np
 from skglm.datafits import Quadratic
-from skglm.penalties import SCAD, L0_5, MCPenalty
+from skglm.penalties import L0_5, SCAD, MCPenalty
 from skglm.solvers import AndersonCD
 
 from tests.references.designs import quadratic

@@ -20,7 +20,7 @@ def main():
     """Fit a path of falling weights and write it."""
     X, y = quadratic()
     weights = np.linspace(2, 0.5, X.shape[1])
-    lams = 0.25 * np.geomspace(1, 0.03, 6)
+    lams = 0.25 * np.geomspace(1, 0.05, 5)
     rows = []
     for lam in lams:
         model = Slope(lam=weights, alpha=lam, fit_intercept=False, tol=1e-14, max_iter=10**6).fit(X, y)
