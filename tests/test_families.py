@@ -90,7 +90,7 @@ def check(case, coef, intercept):
     np.testing.assert_allclose(coef, theirs, rtol=1e-6, atol=1e-6 * np.abs(theirs).max())
 
 
-@pytest.mark.parametrize("name", ["binomial", "poisson"])
+@pytest.mark.parametrize("name", ["poisson", pytest.param("binomial", marks=pytest.mark.slow)])
 def test_one_output(name):
     case = FITS[name]
     X, y, _ = data(case)
@@ -110,12 +110,20 @@ def test_one_output(name):
     np.testing.assert_allclose(path.deviance_ratio, case["deviance_ratio"], rtol=1e-7)
 
 
+def by_path(case, X, y, penalty):
+    """Coefficients (L, p, k) and intercepts (L, k), through the linear door."""
+    path = jr.fit_path(X, y, loss=LOSSES[case["family"]], penalty=penalty, lams=case["lams"], tol=1e-10)
+    assert (path.result == jr.Result.CONVERGED).all()
+    np.testing.assert_allclose(path.deviance_ratio, case["deviance_ratio"], rtol=1e-7)
+    return path.coef, path.intercept
+
+
 def predict(params, Z):
     return Z @ params["kernel"] + params["bias"]
 
 
 def by_sweep(case, X, y, penalty):
-    """Coefficients (L, p, k) and intercepts (L, k), through the door of any model."""
+    """The same, through the door of any model."""
     mean, scale = X.mean(axis=0), X.std(axis=0)
     objective = jr.Objective(LOSSES[case["family"]], jr.Masked(penalty, include=("kernel",)), predict)
     shape = np.shape(case["coef"])[1:]
@@ -126,17 +134,23 @@ def by_sweep(case, X, y, penalty):
     return coef, np.asarray(found.params["bias"]) - np.einsum("lpk,p->lk", coef, mean)
 
 
-DOORS = {"sweep": by_sweep}
+SEVERAL = ("multinomial", "multinomial_elastic_net", "multinomial_grouped", "mgaussian")
 
 
-@pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize("name", ["multinomial", "multinomial_elastic_net", "multinomial_grouped", "mgaussian"])
-def test_several_outputs(name, door, x64):
+# Compiling is what costs: rows of several outputs are tested with the squared loss, where time is short.
+@pytest.mark.parametrize(
+    ("door", "name"),
+    [
+        *((by_path, name) for name in SEVERAL if name != "multinomial_grouped"),
+        pytest.param(by_path, "multinomial_grouped", marks=pytest.mark.slow),
+        *(pytest.param(by_sweep, name, marks=pytest.mark.slow) for name in ("multinomial", "mgaussian")),
+    ],
+)
+def test_several_outputs(door, name, x64):
     case = FITS[name]
     X, y, _ = data(case)
     rows = case["grouped"] or case["family"] == "mgaussian"
-    penalty = jr.L21() if rows else jr.ElasticNet(l1_ratio=case["l1_ratio"])
-    coef, intercept = DOORS[door](case, X, y, penalty)
+    coef, intercept = door(case, X, y, jr.L21() if rows else jr.ElasticNet(l1_ratio=case["l1_ratio"]))
     check(case, coef, intercept)
     if case["family"] == "multinomial":  # a constant added to all classes changes nothing
         intercept = intercept - intercept.mean(axis=1, keepdims=True)

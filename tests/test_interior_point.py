@@ -7,7 +7,6 @@ Chen 2024), to tolerances of 1e-11 and better but for one of 1e-9 (the l2 ball).
 import json
 import pathlib
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -121,14 +120,3 @@ def test_quantile(x64):
     bound = dual_value(loss, penalty, u, X.T @ u / len(Y), Y, jnp.ones(len(Y)))
     assert bound <= value
     np.testing.assert_allclose(bound, value, rtol=1e-8)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["sparse_group", "linf", "non_negative_groups"])
-def test_penalties_by_the_linear_door(name):
-    case = FOUND["penalties"][name]
-    path = jr.fit_path(X, Y, penalty=PENALTIES[name], lams=[case["lam"]], intercept=False, standardize=False, tol=1e-11)
-    with jax.enable_x64(True):
-        objective = jr.Objective(jr.Squared(), PENALTIES[name].at(case["lam"]), linear)
-        value = objective.value(jnp.asarray(path.coef[0]), (X, Y))
-    np.testing.assert_allclose(value, case["objective"], rtol=1e-8)

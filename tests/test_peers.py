@@ -105,7 +105,9 @@ def group_gap(loss, y, b, b0, lam):
     return (value.mean() + lam * ROOTS @ norms(b) + conjugate(u).mean()) / null
 
 
-@pytest.mark.parametrize(("name", "loss"), [("squared", jr.Squared()), ("logistic", jr.Logistic())])
+@pytest.mark.parametrize(
+    ("name", "loss"), [("squared", jr.Squared()), pytest.param("logistic", jr.Logistic(), marks=pytest.mark.slow)]
+)
 def test_group_lasso_agrees_with_adelie(name, loss):
     case = ADELIE["fits"][name]
     y = Y if name == "squared" else (np.median(Y) < Y).astype(float)
@@ -121,6 +123,7 @@ def test_group_lasso_agrees_with_adelie(name, loss):
     np.testing.assert_allclose(path.coef, case["coef"], atol=5e-6)  # coefficients err as the root of a gap does
 
 
+@pytest.mark.slow
 def test_slope_agrees_with_sortedl1():
     weights, lams = np.array(SLOPE["weights"]), SLOPE["lams"]
 

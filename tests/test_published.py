@@ -1,7 +1,8 @@
 """Tables that books and papers print, to the digits printed, and generalized linear models of real counts and claims.
 
-Tables lie in tests/references: prostate.csv (Stamey et al. 1989, with the correction of the 32nd weight and the split of
-ESL's second edition), saheart.csv (Rousseauw et al. 1983), and counts.json with the script that made it.
+Tables lie in tests/references: prostate.csv (Stamey et al. 1989; as in R's lasso2, with the corrected weight of the
+32nd man and the split of ESL's second edition), saheart.csv (Rousseauw et al. 1983; as on ESL's site), and counts.json
+with the script that made it.
 
 ESL is Hastie, Tibshirani & Friedman (2009), "The elements of statistical learning", 2nd ed.
 """
@@ -69,8 +70,8 @@ def test_prostate_least_squares_and_best_subset():
 def test_prostate_lasso():
     """ESL table 3.3, the lasso column, to all digits, errors included.
 
-    The book's s = 0.36, chosen by its own cross-validation, is a number read off figure 3.10: the digits are those of
-    ‖b‖₁ at 0.375 of least squares, with columns standardized on the training rows, as is the default here.
+    The book says s = 0.36, chosen by its own cross-validation. The digits printed are those of ‖b‖₁ at 0.375 of least
+    squares, with columns standardized on the training rows, as is the default here.
     """
     coef, intercept, _ = Prostate.fit(lams=[0.209045])
     np.testing.assert_array_equal(rounded(coef), [0.533, 0.169, 0, 0.002, 0.094, 0, 0, 0])
@@ -137,9 +138,9 @@ STEPS = [3, 9, 4, 7, 2, 10, 5, 8, 6, 1, -7, 7]
 
 
 def test_diabetes_breakpoints():
-    """Efron, Hastie, Johnstone & Tibshirani (2004), figure 1 and section 3.1: the order of variables, one of which leaves.
+    """Efron, Hastie, Johnstone & Tibshirani (2004), figure 1: the order in which variables enter.
 
-    Where they do, and the coefficients there, are those of scikit-learn's homotopy.
+    At which λ they do, the coefficients there, and that the seventh leaves and returns: as scikit-learn's homotopy has it.
     """
     X, y = problems.diabetes()
     Z = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -165,9 +166,7 @@ def test_diabetes_breakpoints():
 COUNTS = json.loads((FOLDER / "counts.json").read_text("utf-8"))["fits"]
 
 
-@pytest.mark.parametrize(
-    "name", ["ships", "car_claims", *(pytest.param(n, marks=pytest.mark.slow) for n in ("insurance", "quine"))]
-)
+@pytest.mark.parametrize("name", ["ships", "car_claims", pytest.param("insurance", marks=pytest.mark.slow)])
 def test_counts_and_claims_agree_with_glm(name):
     """Poisson with exposures and gamma with numbers of claims as weights: R's estimates, deviance and null deviance."""
     fit = COUNTS[name]
@@ -190,7 +189,7 @@ def test_what_was_printed_of_ships_and_policies():
     """R's estimates, which ours agree with, are those in print.
 
     McCullagh & Nelder (1989), table 6.3: damage to ships, with the log of months in service as offset; deviance 38.7.
-    Venables & Ripley (2002), "Modern applied statistics with S", section 7.3: car insurance claims; deviance 51.42.
+    The example on the help page of MASS::Insurance: deviances 236.3 and 51.42.
     """
     ships, policies = COUNTS["ships"], COUNTS["insurance"]
     np.testing.assert_array_equal(rounded(ships["coef"], 2), [-0.54, -0.69, -0.08, 0.33, 0.70, 0.82, 0.45, 0.38])
@@ -198,4 +197,4 @@ def test_what_was_printed_of_ships_and_policies():
     assert rounded(ships["deviance"], 1) == 38.7
     assert len(ships["y"]) - len(ships["coef"]) - 1 == 25
     assert rounded(policies["deviance"], 2) == 51.42
-    assert rounded(policies["null_deviance"], 2) == 236.26
+    assert rounded(policies["null_deviance"], 1) == 236.3

@@ -39,7 +39,6 @@ fits <- list(
   ships = fit(incidents ~ type + year + period, afloat, poisson(), exposure = afloat$service),
   insurance = fit(Claims ~ District + Group + Age, transform(Insurance, Group = factor(Group, ordered = FALSE),
                   Age = factor(Age, ordered = FALSE)), poisson(), exposure = Insurance$Holders),
-  quine = fit(Days ~ Eth + Sex + Age + Lrn, quine, poisson()),
   car_claims = fit(average_cost ~ owner_age + model + car_age, claims, Gamma("log"), weights = claims$claims)
 )
 writeLines(to_json(list(software = software("MASS"), fits = fits)), "counts.json")
