@@ -20,6 +20,7 @@ from jaxreg import (
     GroupLasso,
     GroupMCP,
     GroupSCAD,
+    KSupport,
     LInf,
     Masked,
     Nuclear,
@@ -51,6 +52,7 @@ WEIGHTS = [3.0, 2.5, 2.5, 2.0, 1.0, 0.5, 0.5, 0.0]
         ("fused", FusedLasso(l1_ratio=0.4), (8,)),
         ("nuclear", Nuclear(), (4, 2)),
         ("tv2d", TotalVariation2D(), (4, 2)),
+        ("k_support", KSupport(k=3), (8,)),
     ],
 )
 def test_prox_costs_what_an_interior_point_solver_finds(name, penalty, shape, x64):

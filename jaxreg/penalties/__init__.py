@@ -19,6 +19,7 @@ from jaxreg.penalties._group import L21, GroupLasso, OverlappingGroupLasso, Spar
 from jaxreg.penalties._group_nonconvex import GroupMCP, GroupSCAD
 from jaxreg.penalties._intervals import Box, Interval, LInfBall, NonNegative
 from jaxreg.penalties._isotonic import Monotone
+from jaxreg.penalties._k_support import KSupport
 from jaxreg.penalties._nested import TreeGroupLasso
 from jaxreg.penalties._nonconvex import MCP, SCAD, Folded, LogSum
 from jaxreg.penalties._sharp import L0, Lq
@@ -51,6 +52,7 @@ __all__ = [
     "Grouped",
     "HuberizedL1",
     "Interval",
+    "KSupport",
     "L1Ball",
     "L2Ball",
     "LInf",
