@@ -9,7 +9,6 @@ import pytest
 
 import jaxreg as jr
 
-
 LAMS = (0.5, 0.05)
 REFERENCE = (1.314465533252782, 0.336106513519395)
 

@@ -29,9 +29,8 @@ def isotonic(v: jax.Array, tied: jax.Array | None = None) -> jax.Array:
         return v
     must = jnp.ones(v.size - 1, bool) if tied is None else tied
     done = jnp.all(~must | (v[1:] >= v[:-1]))
-    found = chain_prox(
-        jnp.where(done, 0, v), jnp.zeros(must.shape, v.dtype), jnp.where(must, jnp.inf, 0).astype(v.dtype)
-    )
+    rise, fall = jnp.zeros(must.shape, v.dtype), jnp.where(must, jnp.inf, 0).astype(v.dtype)
+    found = chain_prox(jnp.where(done, 0, v), rise, fall)
     # Means of neighbouring blocks may be out of order by rounding: a running maximum over what is tied mends it.
     fixed, chain = frozen(found), jnp.append(0, jnp.cumsum(~must))
     mended = jax.lax.associative_scan(_later, (chain, fixed))[1]
