@@ -13,10 +13,9 @@ from jaxreg.linear.design import Design, Views
 from jaxreg.linear.judge import into_domain, orthogonal
 from jaxreg.linear.null import Null, correlate_views
 from jaxreg.linear.problem import Problem
-from jaxreg.linear.sharp import settled
 from jaxreg.losses import Loss
 from jaxreg.objective import dual_value
-from jaxreg.penalties import Penalty
+from jaxreg.penalties import Penalty, settled
 
 
 def good(gap: np.ndarray, kkt: np.ndarray, tol: float) -> np.ndarray:

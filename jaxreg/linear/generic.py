@@ -20,10 +20,9 @@ from jaxreg.linear.design import Design, Views
 from jaxreg.linear.free import HUGE, free_columns
 from jaxreg.linear.null import correlate_views
 from jaxreg.linear.problem import Fits, Problem
-from jaxreg.linear.sharp import is_sharp, settled
 from jaxreg.losses import Loss
 from jaxreg.objective import Objective
-from jaxreg.penalties import Masked, Penalty
+from jaxreg.penalties import Masked, Penalty, is_sharp, settled
 
 CHUNK = 8
 """Strengths solved at once, at most."""
@@ -190,7 +189,7 @@ def _solve(
 ) -> tuple[jax.Array, ...]:
     """Intercepts (C, F), slopes (C, F, p), codes and steps, for strengths (C,) in every training set."""
     from jaxreg.solvers import FISTA  # optax, which it brings along, takes a while to import
-    from jaxreg.solvers._loop import _loop
+    from jaxreg.solvers import minimize as _loop
 
     inverse = inverse_scale(views)
 

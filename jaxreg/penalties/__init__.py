@@ -22,7 +22,8 @@ from jaxreg.penalties._isotonic import Monotone
 from jaxreg.penalties._k_support import KSupport
 from jaxreg.penalties._nested import TreeGroupLasso
 from jaxreg.penalties._nonconvex import MCP, SCAD, Folded, LogSum
-from jaxreg.penalties._sharp import L0, Lq
+from jaxreg.penalties._settled import Settled, is_sharp, settled
+from jaxreg.penalties._sharp import L0, Lq, Sharp
 from jaxreg.penalties._smooth import HuberizedL1, PseudoHuber
 from jaxreg.penalties._sorted import SLOPE, LInf, benjamini_hochberg
 from jaxreg.penalties._spectral import Nuclear
@@ -69,6 +70,8 @@ __all__ = [
     "Penalty",
     "PseudoHuber",
     "Separable",
+    "Settled",
+    "Sharp",
     "Simplex",
     "Smooth",
     "SparseGroupLasso",
@@ -77,4 +80,6 @@ __all__ = [
     "TotalVariation2D",
     "TreeGroupLasso",
     "benjamini_hochberg",
+    "is_sharp",
+    "settled",
 ]
