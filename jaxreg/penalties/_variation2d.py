@@ -23,7 +23,8 @@ class TotalVariation2D(Leafwise, Differences):
 
     Args:
         lam: strength λ ≥ 0.
-        tol: relative duality gap of the prox, as a share of the squared distance of the input from its mean.
+        tol: relative duality gap of the prox, as a share of the squared distance of the input from its mean; raised
+            to (16 machine epsilons)², which float32 reaches at 4e-12.
         max_steps: rounds over rows and columns to stop at in any case; usually some tens suffice.
 
     Raises:
