@@ -35,6 +35,7 @@ from jaxreg import (
     L1Ball,
     L2Ball,
     LInf,
+    LInfBall,
     Logistic,
     LogSum,
     Loss,
@@ -272,6 +273,7 @@ PENALTIES = [
     PenaltyCase("huberized-weight", HuberizedL1(delta=0.5, weight=WEIGHT), VECTOR),
     PenaltyCase("pseudo_huber-weight", PseudoHuber(delta=0.5, weight=WEIGHT), VECTOR),
     PenaltyCase("box", Box(-BOUNDS, 2 * BOUNDS), VECTOR, strength=False, bounded=True),
+    PenaltyCase("linf_ball", LInfBall(1.5), TREE, strength=False, bounded=True),
     *[
         PenaltyCase(name, penalty, params, separable=False, strength=False, bounded=True, crossing=True)
         for name, penalty, params in (

@@ -21,7 +21,7 @@ class KSupport(Leafwise, Absolute):
     this is the largest convex function that is no more than ridge, λ/2 ‖b‖², on them: of correlated entries it keeps
     about k, and shrinks those as ridge does. With k = 1 it is λ/2 ‖b‖₁², with k the number of entries or more it is
     `L2`. It acts on all entries of a leaf, whatever its shape. As a square it has no largest useful λ: `lam_max` is
-    infinite, as for `L2`, and the prox is never all zero. Its cost is that of sorting the entries, O(p log p).
+    infinite, as for `L2`, and the prox is never all zero.
 
     Args:
         lam: strength λ ≥ 0.
@@ -30,6 +30,8 @@ class KSupport(Leafwise, Absolute):
     Raises:
         TypeError: if `k` is missing, or a number is none.
         ValueError: if `lam` is negative or `k` less than 1, or if one is NaN or infinite.
+
+    Prox: O(p log p), exact by sorting.
 
     Source: Argyriou, Foygel & Srebro (2012), "Sparse prediction with the k-support norm", NeurIPS; McDonald, Pontil &
     Stamos (2016), "New perspectives on k-support and cluster norms", JMLR 17, for the shares.

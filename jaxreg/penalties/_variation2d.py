@@ -31,6 +31,8 @@ class TotalVariation2D(Leafwise, Differences):
         TypeError: if a number is none.
         ValueError: if a number is negative, NaN or infinite; on use, if a parameter is a vector.
 
+    Prox: iterative, in rounds of O(p), tens to hundreds of them; exact to the gap that it certifies.
+
     Source: Rudin, Osher & Fatemi (1992), as for `TotalVariation`; Barbero & Sra (2018), "Modular proximal optimization
     for multidimensional total-variation regularization", JMLR 19, for the split into rows and columns.
 
