@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxreg import _tree
 from jaxreg._tree import PyTree
@@ -51,6 +52,9 @@ class Monotone(Constraint, Differences):
     Args:
         increasing: or else b₁ ≥ b₂ ≥ …; structure, not a number.
 
+    Raises:
+        TypeError: if `increasing` is neither True nor False.
+
     Prox: exact, in rounds of O(p), of which 5 to 20 are usual.
 
     Source: Barlow, Bartholomew, Bremner & Brunk (1972), "Statistical inference under order restrictions".
@@ -60,6 +64,11 @@ class Monotone(Constraint, Differences):
     """
 
     increasing: bool = dataclasses.field(default=True, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.increasing, (bool, np.bool_)):
+            raise TypeError(f"increasing must be True or False, got {self.increasing!r}")
+        object.__setattr__(self, "increasing", bool(self.increasing))
 
     def _rows(self, x: jax.Array) -> jax.Array:
         """Rows that shall increase, in at least float32."""

@@ -61,7 +61,7 @@ def solve(objective: Objective, params: PyTree, data: Any, *, solver: Solver | N
 
     Raises:
         TypeError: if `objective` or `solver` is not of its kind.
-        ValueError: if shapes disagree or a path pattern matches nothing.
+        ValueError: if shapes disagree, a path pattern matches nothing, or a strength is not one number.
 
     >>> from jaxreg import L1, Squared
     >>> objective = Objective(Squared(), L1(0.5), lambda params, X: X @ params)
@@ -106,6 +106,13 @@ def _run(objective: Objective, params: PyTree, data: Any, solver: Solver | None,
         raise TypeError(f"objective must be a jaxreg Objective, got {objective!r}")
     if not isinstance(solver, Solver):
         raise TypeError(f"solver must be a jaxreg Solver, got {solver!r}; wrap an optax optimizer in OptaxSolver")
+    penalty = objective.whole if lams is None else objective.whole.at(1.0)
+    for part in (penalty, *penalty.atoms):
+        if np.ndim(part.lam):
+            raise ValueError(
+                f"lam of {type(part).__name__} must be one number, got shape {np.shape(part.lam)}: give several "
+                "strengths to sweep, and those of single entries as weight"
+            )
     leaves, structure = jax.tree.flatten(params)
     traceable = [isinstance(leaf, (jax.Array, np.ndarray, np.generic, int, float, complex)) for leaf in leaves]
     arrays = _tree.keep(params, traceable)
