@@ -21,11 +21,10 @@ from jaxreg.linear.free import HUGE, free_columns
 from jaxreg.linear.null import correlate_views
 from jaxreg.linear.outputs import alike, apply, correlate, inverse_scale, per_sample, predict
 from jaxreg.linear.problem import Fits, Problem
-from jaxreg.linear.sharp import is_sharp, settled
 from jaxreg.losses import Loss
 from jaxreg.losses._base import Nonsmooth
 from jaxreg.objective import Objective
-from jaxreg.penalties import Masked, Penalty
+from jaxreg.penalties import Masked, Penalty, is_sharp, settled
 
 CHUNK = 8
 """Strengths solved at once, at most."""
@@ -193,7 +192,7 @@ def _solve(
 ) -> tuple[jax.Array, ...]:
     """Intercepts (C, F, …), slopes (C, F, p, …), codes and steps, for strengths (C,) in every training set."""
     from jaxreg.solvers import FISTA  # optax, which it brings along, takes a while to import
-    from jaxreg.solvers._loop import _loop
+    from jaxreg.solvers import minimize as _loop
 
     inverse = inverse_scale(views)
 
