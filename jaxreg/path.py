@@ -16,6 +16,8 @@ from jaxreg.linear.design import is_sparse
 from jaxreg.linear.freedom import degrees_of_freedom
 from jaxreg.linear.generic import fit_generic, generic_lam_max
 from jaxreg.linear.grid import make_grid, spread
+from jaxreg.linear.groupwise import fit_groups
+from jaxreg.linear.groupwise import works as in_groups
 from jaxreg.losses import Loss, Squared
 from jaxreg.penalties import L1, Elastic, ElasticNet, Penalty
 from jaxreg.plots import PathDisplay
@@ -206,7 +208,8 @@ def fit_all(
         grid = np.stack([make_grid(problem, r, lams, lam_min_ratio) for r in mix])
         return grid, fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, report)
     grid = spread(problem, lambda: generic_lam_max(problem, penalty), lams, lam_min_ratio)
-    return grid[None], fit_generic(problem, penalty, grid, tol, report)
+    solve = fit_groups if in_groups(problem, penalty) else fit_generic
+    return grid[None], solve(problem, penalty, grid, tol, report)
 
 
 def make_problem(data: LinearData, loss: Loss, weights: np.ndarray, intercept: bool, standardize: bool) -> Problem:
@@ -253,7 +256,9 @@ def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, 
                 stats={
                     "steps": fits.steps[:, 0, r],
                     "ever_active": int(coef.any(axis=0).sum()) if generic else fits.working.size,
-                    "solver": "generic" if generic else "active set",
+                    "solver": ("group working set" if in_groups(problem, penalty) else "generic")
+                    if generic
+                    else "active set",
                 },
             )
         )
