@@ -13,8 +13,8 @@ from jaxreg.penalties._radial import Radial
 
 ROUNDS = 200
 """Most rounds of a sweep and a Newton step."""
-SMALL, KINDS = 32, 4
-"""Smallest system that is solved in a size of its own, and how many sizes there are."""
+SHARES, SMALL = (0.25, 0.5, 0.75, 1.0), 128
+"""Sizes in which systems are solved, as shares of all coordinates; up to so many coordinates they have one size."""
 SHORTEST = 1e-6
 """Step of a line search below which it has failed."""
 JITTER = 1e-13
@@ -211,9 +211,7 @@ def _solve(
     Systems come in few sizes, the smallest that holds the active coordinates.
     """
     d = right.size
-    sizes = [padded_size(d)]
-    while sizes[0] > SMALL and len(sizes) < KINDS:
-        sizes.insert(0, sizes[0] // 2)
+    sizes = sorted({padded_size(max(int(share * d), 1)) for share in (SHARES if d > SMALL else (1,))})
     count = jnp.sum(active)
     most = jnp.max(jnp.where(active, jnp.diagonal(gram), 0))
     most = jnp.where(most > 0, most, 1)

@@ -77,11 +77,18 @@ def parts_of(penalty: Penalty, p: int) -> Parts:
 
 
 def _grouped(penalty: Penalty, p: int) -> Radial:
-    if type(penalty) not in SINGLE:
-        return penalty  # type: ignore[return-value]
+    if isinstance(penalty, GROUPED):
+        return weighted(penalty, p)  # type: ignore[return-value]
     weight = np.broadcast_to(np.asarray(_tree.broadcast_weight(penalty.weight, np.zeros(p))), (p,))  # type: ignore[attr-defined]
     group = SINGLE[type(penalty)]
     return group(penalty.lam, groups=Groups.of(np.arange(p)), gamma=penalty.gamma, weight=weight)  # type: ignore[attr-defined]
+
+
+def weighted(penalty: Penalty, p: int) -> Penalty:
+    """The same with its groups' default weights as numbers: what is fixed the compiler would work out, and slowly."""
+    if not isinstance(penalty, GROUPED) or penalty.weight is not None:
+        return penalty
+    return dataclasses.replace(penalty, weight=np.sqrt(penalty.layout().sizes((p,))))  # type: ignore[type-var]
 
 
 @program()

@@ -16,7 +16,7 @@ from jaxreg.linear.assess import good, null_coefficients
 from jaxreg.linear.columns import bucket
 from jaxreg.linear.grams import empty_store, extend, find_split, full_store
 from jaxreg.linear.group_judge import Certificate, certify
-from jaxreg.linear.groups import entering, in_groups, parts_of, team_of
+from jaxreg.linear.groups import entering, in_groups, parts_of, team_of, weighted
 from jaxreg.linear.problem import Fits, Problem
 from jaxreg.linear.screen import MARGIN
 from jaxreg.losses import Squared
@@ -24,10 +24,10 @@ from jaxreg.penalties import Penalty
 
 ALL_COLUMNS = 128
 """Up to this many columns the working set is all of them."""
-FULL = 1024
+FULL = 2048
 """Up to this many columns all training sets' Grams are made of all of them at once, if `ENTRIES` allows."""
-ENTRIES = 2**26
-"""Entries of these Grams, at most: 512 MiB."""
+ENTRIES = 2**27
+"""Entries of these Grams, at most: 1 GiB."""
 CHUNK, LONG_CHUNK = 10, 50
 """λ solved between certificates, and where nothing is screened. All chunks have one length."""
 SPARE, MANY = 64, 224
@@ -83,8 +83,8 @@ class _March:
 
     def __init__(self, problem: Problem, penalty: Penalty, lams: np.ndarray, tol: float) -> None:
         """Start at the null models."""
-        self.problem, self.penalty, self.lams, self.tol = problem, penalty, lams, tol
         n, p = problem.design.shape
+        self.problem, self.penalty, self.lams, self.tol = problem, weighted(penalty, p), lams, tol
         many = self.many = len(problem.data.weights)
         self.parts = parts_of(penalty, p)
         # Columns by group, and where each group begins among them.
@@ -116,7 +116,7 @@ class _March:
         self.gradient = np.asarray(problem.null.gradient)
         self.before: np.ndarray | None = None
         self.here = self.there = max(float(self._reach(self.gradient).max(initial=0)), float(lams[0]))
-        self.precision = max(1e-2 * tol, 1e-13)
+        self.precision = max(1e-1 * tol, 1e-13)
 
     def chunk(self, first: int) -> _Piece:
         """Solve the chunk from λ number `first`, add what the certificate finds missing, sharpen what is short."""
@@ -231,9 +231,10 @@ class _March:
             self.filled += new.size
 
     def _width(self, size: int) -> int:
-        """Room for so many columns: a power of two."""
+        """Room for so many columns: a power of two, or three quarters of it where that saves much."""
         p = len(self.parts.labels)
-        return min(bucket(max(size, 1), 2 * p), p)
+        width = bucket(max(size, 1), 2 * p)
+        return min(width * 3 // 4 if width >= 1024 and size <= width * 3 // 4 else width, p)
 
     def _task(
         self, f: int, mine: np.ndarray, lams: np.ndarray, done: int, full: np.ndarray, precision: float
