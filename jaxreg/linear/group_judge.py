@@ -10,7 +10,7 @@ import numpy as np
 from jaxreg._programs import program
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Design, Views
-from jaxreg.linear.judge import _columns_of, _of_sets, into_domain, orthogonal
+from jaxreg.linear.judge import columns_of, of_sets, into_domain, orthogonal
 from jaxreg.linear.null import Null, correlate_views
 from jaxreg.linear.problem import Problem
 from jaxreg.linear.threads import in_threads
@@ -94,8 +94,8 @@ def _judge(
 ) -> tuple[jax.Array, ...]:
     """The fields of a `Certificate` of the training sets from `first` on, for b (L, G, 1 + w)."""
     many = b.shape[1]
-    views, null, weights = _of_sets(first, many, views, null, data.weights)
-    data, columns = data._replace(weights=weights), _columns_of(columns, first, many)
+    views, null, weights = of_sets(first, many, views, null, data.weights)
+    data, columns = data._replace(weights=weights), columns_of(columns, first, many)
     b = jnp.swapaxes(b, 0, 1)
     eta = columns.predict(b) + data.offset
     seen = data.weights[:, None] > 0

@@ -34,6 +34,8 @@ class Task(NamedTuple):
     lams: Any
     start: Any
     tol: Any
+    budget: Any
+    """Most rounds of the inner solver at one λ."""
 
 
 class Chunk(NamedTuple):
@@ -61,7 +63,7 @@ def _squared(prepared: tuple[jax.Array, jax.Array, jax.Array], kind: Radial, tas
         ahead_g = g + dot(gram, ahead - b)
         gain = jnp.sum((ahead - b) * 0.5 * (g + ahead_g)) + value(at, team, ahead) - value(at, team, b)
         guess = jax.tree.map(lambda x, y: jnp.where(gain < 0, x, y), (ahead, ahead_g), (b, g))
-        found = minimize(gram, *guess, steps, at, team, task.tol, size)
+        found = minimize(gram, *guess, steps, at, team, task.tol, task.budget, size)
         return (found.b, found.g, b, g, lam, last), Chunk(found.b, found.rounds)
 
     b = jnp.where(team.free, task.start, 0)
@@ -113,7 +115,8 @@ def _smooth(loss: Loss, prepared: tuple[Samples, jax.Array], kind: Radial, task:
             b, eta = state.b, state.eta
             gram = jax.lax.cond(state.slow, renew, lambda s: s.gram, state)
             goal = jnp.maximum(0.2 * task.tol, 0.01 * state.violation)
-            found = minimize(gram, b, state.g, steps_of(gram, team), at, team, goal, size)
+            left = task.budget - state.steps
+            found = minimize(gram, b, state.g, steps_of(gram, team), at, team, goal, left, size)
             sound = jnp.all(jnp.isfinite(found.b))
             move = jnp.where(sound, found.b - b, 0)
             eta_move = samples.predict(move)
@@ -145,9 +148,13 @@ def _smooth(loss: Loss, prepared: tuple[Samples, jax.Array], kind: Radial, task:
                 stalled=failed & state.slow & (state.damping >= WHOLE),
             )
 
+        def unfinished(state: _Newton) -> jax.Array:
+            more = (state.steps < task.budget) & (state.rounds < NEWTONS)
+            return (state.violation > task.tol) & ~state.stalled & more
+
         zero = jnp.asarray(0)
         first = placed(carry._replace(steps=zero, rounds=zero, stalled=jnp.asarray(False)), carry.b)
-        end = jax.lax.while_loop(lambda s: (s.violation > task.tol) & ~s.stalled & (s.rounds < NEWTONS), body, first)
+        end = jax.lax.while_loop(unfinished, body, first)
         return end, Chunk(end.b, end.steps)
 
     d = task.start.size

@@ -11,12 +11,12 @@ from jaxreg.linear.groups import Team, norms, residual, sums, value
 from jaxreg.linear.tableau import dot
 from jaxreg.penalties._radial import Radial
 
-ROUNDS = 200
-"""Most rounds of a sweep and a Newton step."""
 SHARES, SMALL = (0.25, 0.5, 0.75, 1.0), 128
 """Sizes in which systems are solved, as shares of all coordinates; up to so many coordinates they have one size."""
-SHORTEST = 1e-6
-"""Step of a line search below which it has failed."""
+TAME = 4
+"""Newton steps that leave concave curvature out, after one that failed."""
+SHORTEST, LONGEST = 1e-6, 1e6
+"""Step of a line search below which it has failed, and the longest one without concave curvature."""
 JITTER = 1e-13
 """Added to the diagonal of a system, as a share of its largest entry: duplicate columns have no other curvature."""
 
@@ -38,7 +38,7 @@ class _State(NamedTuple):
     sweep: jax.Array
     """Whether the next round begins with a sweep."""
     tame: jax.Array
-    """Whether the next Newton step leaves the concave part of the penalty's curvature out."""
+    """For how many rounds Newton steps leave the concave part of the penalty's curvature out."""
     rounds: jax.Array
 
 
@@ -57,6 +57,7 @@ def minimize(
     kind: Radial,
     team: Team,
     tol: jax.Array,
+    budget: jax.Array,
     size: int,
 ) -> Found:
     """Minimize gᵀ(z − b) + ½(z − b)ᵀG(z − b) + penalty(z), from b, to a residual of at most `tol`.
@@ -73,6 +74,7 @@ def minimize(
         kind: the penalty, at its strength.
         team: the groups.
         tol: bound on the residual.
+        budget: bound on the rounds, each a sweep, or a Newton step, or both.
         size: bound on the coordinates of a group; structure.
 
     Source: Yuan & Lin (2006), JRSS B 68, for descent by groups; Tseng & Yun (2009), "A coordinate gradient descent
@@ -90,7 +92,7 @@ def minimize(
             lambda s: (s.b, s.g),
             state,
         )
-        b, g, t = newton(gram, b, g, kind, team, state.tame)
+        b, g, t = newton(gram, b, g, kind, team, state.tame > 0)
         after = placed(state, b, g)
         failed = t == 0
         # Groups that should leave zero need a sweep; Newton steps that go well do not.
@@ -99,17 +101,17 @@ def minimize(
         wanted = jnp.any(asleep & (jnp.abs(after.residual) > jnp.maximum(tol, 0.1 * after.violation)))
         return after._replace(
             sweep=failed | (t < 1) | wanted | (after.violation > 0.5 * state.violation),
-            tame=failed & ~state.tame,
+            tame=jnp.where(failed & (state.tame == 0), TAME, jnp.maximum(state.tame - 1, 0)),
             rounds=state.rounds + 1,
         )
 
     yes = jnp.asarray(True)
     zero = jnp.asarray(0)
-    state = placed(_State(b, g, b, jnp.zeros(()), yes, ~yes, zero), jnp.where(team.free, b, 0), g)
+    state = placed(_State(b, g, b, jnp.zeros(()), yes, zero, zero), jnp.where(team.free, b, 0), g)
     norm = norms(team, state.b)
     asleep = jnp.where(team.kink > 0, state.b == 0, (norm == 0)[team.label])
     state = state._replace(sweep=jnp.any(asleep & (jnp.abs(state.residual) > tol)))
-    end = jax.lax.while_loop(lambda s: (s.violation > tol) & (s.rounds < ROUNDS), body, state)
+    end = jax.lax.while_loop(lambda s: (s.violation > tol) & (s.rounds < budget), body, state)
     return Found(end.b, end.g, end.violation, end.rounds)
 
 
@@ -171,30 +173,41 @@ def newton(
     now = value(kind, team, b)
     before = jnp.max(jnp.abs(residual(kind, team, b, g)))
 
-    def trial(t: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def trial(t: jax.Array) -> tuple[jax.Array, ...]:
         to = b + t * move
         to = jnp.where((team.kink > 0) & (to * b < 0), 0, to)
         gone = alive & (team.weight > 0) & (sums(team, b * to) <= 0)
         to = jnp.where(gone[team.label], 0, to)
         way = to - b
-        turn = dot(gram, way)
-        quadratic = jnp.sum(way * (g + 0.5 * turn))
-        then = value(kind, team, to)
-        lower = quadratic + (then - now) <= 1e-4 * t * downhill
+        ahead = g + dot(gram, way)
+        gain = jnp.sum(way * 0.5 * (g + ahead)) + (value(kind, team, to) - now)
+        return t, to, ahead, gain
+
+    def enough(state: tuple[jax.Array, ...]) -> jax.Array:
+        t, to, ahead, gain = state
         # Where rounding hides which is lower, the residual tells.
-        level = quadratic + (then - now) <= 1e-14 * (jnp.abs(now) + jnp.sum(jnp.abs(g * b)))
-        closer = level & (jnp.max(jnp.abs(residual(kind, team, to, g + turn))) < 0.5 * before)
-        return to, g + turn, lower | closer
+        level = gain <= 1e-14 * (jnp.abs(now) + jnp.sum(jnp.abs(g * b)))
+        closer = jnp.max(jnp.abs(residual(kind, team, to, ahead))) < 0.5 * before
+        return (gain <= 1e-4 * t * downhill) | (level & closer)
 
-    def shorter(state: Any) -> Any:
-        t = 0.5 * state[0]
-        return t, *trial(t)
+    def shorten(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        return trial(jnp.where(state[0] > 0, 0.5 * state[0], 1))
 
-    one = jnp.ones_like(now)
-    state = (one, *trial(one))
-    t, to, ahead, good = jax.lax.while_loop(lambda s: sound & ~s[3] & (s[0] > SHORTEST), shorter, state)
-    good = good & sound
-    return jnp.where(good, to, b), jnp.where(good, ahead, g), jnp.where(good, t, 0)
+    def lengthen(state: tuple[tuple[jax.Array, ...], jax.Array]) -> tuple[tuple[jax.Array, ...], jax.Array]:
+        far = trial(2 * state[0][0])
+        better = (far[3] < state[0][3]) & (far[0] <= LONGEST)
+        return jax.tree.map(lambda x, y: jnp.where(better, x, y), far, state[0]), better
+
+    zero = jnp.zeros_like(now)
+    none = zero, b, g, zero
+    state = jax.lax.while_loop(
+        lambda s: sound & ~((s[0] > 0) & enough(s)) & ((s[0] == 0) | (s[0] > SHORTEST)), shorten, none
+    )
+    good = sound & (state[0] > SHORTEST)
+    # What is left out makes steps too short, near a saddle by far.
+    state, _ = jax.lax.while_loop(lambda s: s[1], lengthen, (state, tame & good & (state[0] == 1)))
+    t, to, ahead, _ = jax.tree.map(lambda x, y: jnp.where(good, x, y), state, none)
+    return to, ahead, t
 
 
 def _solve(

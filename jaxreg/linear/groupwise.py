@@ -32,6 +32,8 @@ CHUNK, LONG_CHUNK = 10, 50
 """λ solved between certificates, and where nothing is screened. All chunks have one length."""
 SPARE, MANY = 64, 224
 """Room for columns that enter: as many as are active up to the second, and the first."""
+ROUNDS = 200
+"""Most rounds of the inner solver at one λ."""
 SHARPER = 3
 """How often a chunk that misses the tolerance is solved again, to a hundredth of the residual."""
 
@@ -42,13 +44,14 @@ def works(problem: Problem, penalty: Penalty) -> bool:
 
 
 class _Piece(NamedTuple):
-    """A chunk: columns (a,), levels (L, F), slopes (L, F, a), certificate, rounds and codes (L, F)."""
+    """A chunk: columns (a,), levels (L, F), slopes (L, F, a), certificate, rounds and whether they ran out (L, F)."""
 
     columns: np.ndarray
     level: np.ndarray
     slopes: np.ndarray
     found: Certificate
     rounds: np.ndarray
+    spent: np.ndarray
 
 
 def fit_groups(
@@ -126,6 +129,7 @@ class _March:
         wanted = self._candidates(lams[-1])
         b: list[np.ndarray] = [np.empty(0)] * self.many
         rounds = np.zeros((len(lams), self.many), dtype=int)
+        spent = np.zeros((len(lams), self.many), dtype=bool)
         done = np.zeros(self.many, dtype=int)
         precision, sharpened, repeats, todo, found = self.precision, 0, 0, list(sets), None
         full = np.zeros((len(lams), self.many, 1))
@@ -143,6 +147,7 @@ class _March:
             for f, (found_b, taken) in zip(todo, answers, strict=True):
                 b[f], k = found_b, done[f]
                 rounds[k:, f] += taken[k:]
+                spent[k:, f] = taken[k:] >= ROUNDS
                 held = 1 + self.slot[columns[f]]
                 full[k:, f] = 0
                 lead = 0 if self.gram else 1
@@ -176,7 +181,7 @@ class _March:
         kept = min(len(self.lams) - first, self.size)
         used = held_slots[(full[..., 1 + self.slot[held_slots]] != 0).any(axis=(0, 1))]
         each = Certificate(*(part[:kept] for part in found[:3]), *found[3:])
-        return _Piece(used, full[:kept, :, 0], full[:kept][..., 1 + self.slot[used]], each, rounds[:kept])
+        return _Piece(used, full[:kept, :, 0], full[:kept][..., 1 + self.slot[used]], each, rounds[:kept], spent[:kept])
 
     def _reach(self, gradient: np.ndarray) -> np.ndarray:
         """Strength up to which each group would leave zero, (F, m); infinite for those with what is not penalized."""
@@ -245,14 +250,17 @@ class _March:
         lead = 0 if self.gram else 1
         start = np.zeros(width + lead)
         if done:
-            start[:lead], start[lead : lead + mine.size] = full[done - 1, f, :lead], full[done - 1, f, 1 + self.slot[mine]]
+            start[:lead], start[lead : lead + mine.size] = (
+                full[done - 1, f, :lead],
+                full[done - 1, f, 1 + self.slot[mine]],
+            )
         else:
             start[:lead], start[lead : lead + mine.size] = self.level[f], self.slopes[f, mine]
         # What was solved before the first λ that fell short stays; later ones begin there.
         which = np.maximum(np.arange(len(lams)), done)
         team = team_of(self.parts, mine, width, bool(lead))
         tol = np.float64(precision * self.scale[f])
-        return group_lanes.Task(np.int64(f), take, team, lams[which], start, tol)
+        return group_lanes.Task(np.int64(f), take, team, lams[which], start, tol, np.int64(ROUNDS))
 
 
 def _padded(full: np.ndarray, size: int) -> np.ndarray:
@@ -268,9 +276,11 @@ def _assemble(pieces: list[_Piece], length: int, tol: float) -> Fits:
         rows = slice(first, first + len(piece.level))
         slopes[rows, :, 0, np.searchsorted(working, piece.columns)] = piece.slopes
         first = rows.stop
-    level, rounds = (np.concatenate(parts)[:, :, None] for parts in zip(*((q.level, q.rounds) for q in pieces), strict=True))
+    level, rounds, spent = (
+        np.concatenate(parts)[:, :, None] for parts in zip(*((q.level, q.rounds, q.spent) for q in pieces), strict=True)
+    )
     gap, kkt, deviance = (np.concatenate([piece.found[k] for piece in pieces])[:, :, None] for k in range(3))
-    result = np.where(good(gap, kkt, tol), Result.CONVERGED, np.where(rounds >= 200, Result.MAX_STEPS, Result.STALLED))
+    result = np.where(good(gap, kkt, tol), Result.CONVERGED, np.where(spent, Result.MAX_STEPS, Result.STALLED))
     result = np.where(np.isfinite(kkt), result, Result.DIVERGED)
     return Fits(
         working=working,
