@@ -51,8 +51,8 @@ def _squared(prepared: tuple[jax.Array, jax.Array, jax.Array], kind: Radial, tas
     team = task.team._replace(free=free)
     steps = steps_of(gram, team)
 
-    def step(carry: tuple[jax.Array, ...], lam: jax.Array) -> tuple[tuple[jax.Array, ...], Chunk]:
-        b, g, back, back_g, last, far = carry
+    def step(carry: Any, lam: jax.Array) -> tuple[Any, Chunk]:
+        b, g, back, last, far = carry
         at = kind.at(lam)
         # Where the last two λ lead, if that is better: one step more of what is nearly a straight line.
         share = jnp.where(far > last, (last - lam) / jnp.where(far > last, far - last, 1), 0)
@@ -62,14 +62,14 @@ def _squared(prepared: tuple[jax.Array, jax.Array, jax.Array], kind: Radial, tas
         ahead = jnp.where(both[team.label] & ((team.kink == 0) | ((b * back > 0) & (b * ahead > 0))), ahead, b)
         ahead_g = g + dot(gram, ahead - b)
         gain = jnp.sum((ahead - b) * 0.5 * (g + ahead_g)) + value(at, team, ahead) - value(at, team, b)
-        guess = jax.tree.map(lambda x, y: jnp.where(gain < 0, x, y), (ahead, ahead_g), (b, g))
-        found = minimize(gram, *guess, steps, at, team, task.tol, task.budget, size)
-        return (found.b, found.g, b, g, lam, last), Chunk(found.b, found.rounds)
+        guess, guess_g = jnp.where(gain < 0, ahead, b), jnp.where(gain < 0, ahead_g, g)
+        found = minimize(gram, guess, guess_g, steps, at, team, task.tol, task.budget, size)
+        return (found.b, found.g, b, lam, last), Chunk(found.b, found.rounds)
 
     b = jnp.where(team.free, task.start, 0)
     g = dot(gram, b) - linear
     nowhere = jnp.asarray(jnp.nan)
-    return jax.lax.scan(step, (b, g, b, g, nowhere, nowhere), task.lams)[1]
+    return jax.lax.scan(step, (b, g, b, nowhere, nowhere), task.lams)[1]
 
 
 class _Newton(NamedTuple):

@@ -1,7 +1,7 @@
 """The inner solver of group penalties: sweeps over groups find which are active, Newton steps finish."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,10 @@ SHORTEST, LONGEST = 1e-6, 1e6
 """Step of a line search below which it has failed, and the longest one without concave curvature."""
 JITTER = 1e-13
 """Added to the diagonal of a system, as a share of its largest entry: duplicate columns have no other curvature."""
+
+
+_Trial = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+"""A step's length, where it ends, the gradient there, and what it gains."""
 
 
 class Found(NamedTuple):
@@ -173,7 +177,7 @@ def newton(
     now = value(kind, team, b)
     before = jnp.max(jnp.abs(residual(kind, team, b, g)))
 
-    def trial(t: jax.Array) -> tuple[jax.Array, ...]:
+    def trial(t: jax.Array) -> _Trial:
         to = b + t * move
         to = jnp.where((team.kink > 0) & (to * b < 0), 0, to)
         gone = alive & (team.weight > 0) & (sums(team, b * to) <= 0)
@@ -183,23 +187,23 @@ def newton(
         gain = jnp.sum(way * 0.5 * (g + ahead)) + (value(kind, team, to) - now)
         return t, to, ahead, gain
 
-    def enough(state: tuple[jax.Array, ...]) -> jax.Array:
+    def enough(state: _Trial) -> jax.Array:
         t, to, ahead, gain = state
         # Where rounding hides which is lower, the residual tells.
         level = gain <= 1e-14 * (jnp.abs(now) + jnp.sum(jnp.abs(g * b)))
         closer = jnp.max(jnp.abs(residual(kind, team, to, ahead))) < 0.5 * before
         return (gain <= 1e-4 * t * downhill) | (level & closer)
 
-    def shorten(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def shorten(state: _Trial) -> _Trial:
         return trial(jnp.where(state[0] > 0, 0.5 * state[0], 1))
 
-    def lengthen(state: tuple[tuple[jax.Array, ...], jax.Array]) -> tuple[tuple[jax.Array, ...], jax.Array]:
+    def lengthen(state: tuple[_Trial, jax.Array]) -> tuple[_Trial, jax.Array]:
         far = trial(2 * state[0][0])
         better = (far[3] < state[0][3]) & (far[0] <= LONGEST)
         return jax.tree.map(lambda x, y: jnp.where(better, x, y), far, state[0]), better
 
     zero = jnp.zeros_like(now)
-    none = zero, b, g, zero
+    none: _Trial = (zero, b, g, zero)
     state = jax.lax.while_loop(
         lambda s: sound & ~((s[0] > 0) & enough(s)) & ((s[0] == 0) | (s[0] > SHORTEST)), shorten, none
     )

@@ -15,7 +15,7 @@ from jaxreg.penalties._radial import Radial
 
 GROUPED = (GroupLasso, SparseGroupLasso, GroupMCP, GroupSCAD)
 """Penalties of groups that the working sets know."""
-SINGLE = {MCP: GroupMCP, SCAD: GroupSCAD}
+SINGLE: dict[type, type] = {MCP: GroupMCP, SCAD: GroupSCAD}
 """Penalties of single entries, and those of groups that they are with groups of one."""
 
 
@@ -76,19 +76,19 @@ def parts_of(penalty: Penalty, p: int) -> Parts:
     return Parts(whole, dataclasses.replace(whole, **bare), labels, weight, kink)  # type: ignore[type-var]
 
 
-def _grouped(penalty: Penalty, p: int) -> Radial:
+def _grouped(penalty: Any, p: int) -> Radial:
     if isinstance(penalty, GROUPED):
-        return weighted(penalty, p)  # type: ignore[return-value]
-    weight = np.broadcast_to(np.asarray(_tree.broadcast_weight(penalty.weight, np.zeros(p))), (p,))  # type: ignore[attr-defined]
+        return weighted(penalty, p)
+    weight = np.broadcast_to(np.asarray(_tree.broadcast_weight(penalty.weight, np.zeros(p))), (p,))
     group = SINGLE[type(penalty)]
-    return group(penalty.lam, groups=Groups.of(np.arange(p)), gamma=penalty.gamma, weight=weight)  # type: ignore[attr-defined]
+    return group(penalty.lam, groups=Groups.of(np.arange(p)), gamma=penalty.gamma, weight=weight)
 
 
-def weighted(penalty: Penalty, p: int) -> Penalty:
+def weighted(penalty: Any, p: int) -> Any:
     """The same with its groups' default weights as numbers: what is fixed the compiler would work out, and slowly."""
     if not isinstance(penalty, GROUPED) or penalty.weight is not None:
         return penalty
-    return dataclasses.replace(penalty, weight=np.sqrt(penalty.layout().sizes((p,))))  # type: ignore[type-var]
+    return dataclasses.replace(penalty, weight=np.sqrt(penalty.layout().sizes((p,))))
 
 
 @program()

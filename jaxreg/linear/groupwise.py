@@ -40,7 +40,7 @@ SHARPER = 3
 
 def works(problem: Problem, penalty: Penalty) -> bool:
     """Whether group working sets solve this: a penalty that they know, and a smooth loss of one prediction."""
-    return in_groups(penalty) and problem.data.target.ndim == 1
+    return in_groups(penalty) and problem.plain
 
 
 class _Piece(NamedTuple):
@@ -180,7 +180,7 @@ class _March:
         self.here, self.there = float(lams[-1]), float(lams[-2])
         kept = min(len(self.lams) - first, self.size)
         used = held_slots[(full[..., 1 + self.slot[held_slots]] != 0).any(axis=(0, 1))]
-        each = Certificate(*(part[:kept] for part in found[:3]), *found[3:])
+        each = found._replace(gap=found.gap[:kept], kkt=found.kkt[:kept], deviance=found.deviance[:kept])
         return _Piece(used, full[:kept, :, 0], full[:kept][..., 1 + self.slot[used]], each, rounds[:kept], spent[:kept])
 
     def _reach(self, gradient: np.ndarray) -> np.ndarray:
