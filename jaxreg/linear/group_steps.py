@@ -11,7 +11,7 @@ from jaxreg.linear.groups import Team, norms, residual, sums, value
 from jaxreg.linear.tableau import dot
 from jaxreg.penalties._radial import Radial
 
-SHARES, SMALL = (0.25, 0.5, 0.75, 1.0), 128
+SHARES, SMALL = (0.5, 1.0), 128
 """Sizes in which systems are solved, as shares of all coordinates; up to so many coordinates they have one size."""
 TAME = 4
 """Newton steps that leave concave curvature out, after one that failed."""
@@ -233,10 +233,12 @@ def _solve(
     most = jnp.max(jnp.where(active, jnp.diagonal(gram), 0))
     most = jnp.where(most > 0, most, 1)
 
+    # The active coordinates come last.
+    order = jnp.roll(jnp.nonzero(active, size=sizes[-1], fill_value=d)[0], sizes[-1] - count)
+
     def of_size(size: int) -> Callable[[], jax.Array]:
         def solve() -> jax.Array:
-            # The active coordinates come last.
-            index = jnp.roll(jnp.nonzero(active, size=size, fill_value=d)[0], size - count)
+            index = order[sizes[-1] - size :]
             real, at = index < d, jnp.minimum(index, d - 1)
             mine, u = label[at], unit[at]
             system = gram[at][:, at] + jnp.where(mine[:, None] == mine, (along[at] * u)[:, None] * u, 0)

@@ -28,6 +28,8 @@ FULL = 2048
 """Up to this many columns all training sets' Grams are made of all of them at once, if `ENTRIES` allows."""
 ENTRIES = 2**27
 """Entries of these Grams, at most: 1 GiB."""
+WIDTHS = 128, 512
+"""Widths of working sets; wider ones are powers of two, or three quarters of one."""
 CHUNK, LONG_CHUNK = 10, 50
 """λ solved between certificates, and where nothing is screened. All chunks have one length."""
 SPARE, MANY = 64, 224
@@ -236,10 +238,12 @@ class _March:
             self.filled += new.size
 
     def _width(self, size: int) -> int:
-        """Room for so many columns: a power of two, or three quarters of it where that saves much."""
+        """Room for so many columns: one of few widths, since each costs a program."""
         p = len(self.parts.labels)
-        width = bucket(max(size, 1), 2 * p)
-        return min(width * 3 // 4 if width >= 1024 and size <= width * 3 // 4 else width, p)
+        if size <= WIDTHS[-1]:
+            return min(next(width for width in WIDTHS if size <= width), p)
+        width = bucket(size, 2 * p)
+        return min(width * 3 // 4 if size <= width * 3 // 4 else width, p)
 
     def _task(
         self, f: int, mine: np.ndarray, lams: np.ndarray, done: int, full: np.ndarray, precision: float
