@@ -159,8 +159,9 @@ def fit_path(
             or shares (n, k) for `Multinomial`; columns time, event[, start, strata] for `Cox`, which has no intercept.
         loss: any smooth one, `Squared()` unless given.
         penalty: `L1()` unless given; any but `Masked` and `Blocks`. With one output, `L1`, `L2` and `ElasticNet`, with
-            penalty factors as their `weight`, are solved by active sets; all else by accelerated proximal gradients,
-            which is slower and certified alike. Where a sample has k outputs, coefficients are (p, k): `L21` keeps or
+            penalty factors as their `weight`, are solved by active sets; `GroupLasso`, `SparseGroupLasso`, `GroupMCP`,
+            `GroupSCAD`, `MCP` and `SCAD` by working sets of groups; all else by accelerated proximal gradients, which
+            is slower and certified alike. Where a sample has k outputs, coefficients are (p, k): `L21` keeps or
             drops features for all outputs together, and a weight of p factors is that of the rows. Its own strength is
             not used; those of the members of a sum are, as relative ones. A solution of one that is not convex is
             stationary, and near that of the λ before.

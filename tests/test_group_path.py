@@ -71,7 +71,7 @@ def test_unequal_scattered_and_unpenalized_groups_as_by_the_generic_path(name, m
     np.testing.assert_array_equal(fast.coef[0] != 0, free)
 
 
-@pytest.mark.parametrize("groups", [THREES, FIVES])
+@pytest.mark.parametrize("groups", [THREES, pytest.param(FIVES, marks=pytest.mark.slow)])
 def test_more_columns_than_rows_and_duplicates_across_groups(groups, monkeypatch):
     options = {"penalty": jr.GroupLasso(groups=groups), "lams": 12, "lam_min_ratio": 0.05, "tol": 1e-8}
     fast, slow = both(monkeypatch, WIDE, WIDE_Y, **options)
@@ -174,10 +174,8 @@ def test_the_inner_solver_never_goes_up(x64):
     rng = np.random.default_rng(5)
     labels = np.array([0, 0, 1, 2, 2, 2, 3, 4, 4, 5])
     penalties = [
-        jr.GroupLasso(0.3, groups=labels),
         jr.SparseGroupLasso(0.3, groups=labels),
         jr.GroupMCP(0.3, groups=labels, gamma=1.5),
-        jr.SCAD(0.3, gamma=2.2),
     ]
     for penalty in penalties:
         parts = parts_of(penalty, 10)

@@ -155,7 +155,6 @@ class _March:
                 lead = 0 if self.gram else 1
                 full[k:, f, 0] = self.fixed[f] if self.gram else found_b[k:, 0]
                 full[k:, f, held] = found_b[k:, lead : lead + held.size]
-            # What diverged is certified as what it is not: the null model, with an infinite residual.
             found = certify(p, self.penalty, lams, self.store.columns, full, found, todo)
             todo = []
             for f in sets if not self.everything else ():
@@ -173,7 +172,7 @@ class _March:
                     break
                 done[todo] = np.argmax(short[:, todo], axis=0)
                 precision, sharpened = max(1e-2 * precision, 1e-13), sharpened + 1
-        end = full[-1]
+        end = np.where(np.isfinite(full[-1]), full[-1], 0)
         held_slots = np.flatnonzero(self.slot >= 0)
         self.slopes[:] = 0
         self.slopes[:, held_slots] = end[:, 1 + self.slot[held_slots]]
