@@ -54,12 +54,7 @@ def _squared(prepared: tuple[jax.Array, jax.Array, jax.Array], kind: Radial, tas
     def step(carry: Any, lam: jax.Array) -> tuple[Any, Chunk]:
         b, g, back, last, far = carry
         at = kind.at(lam)
-        # Where the last two λ lead, if that is better: one step more of what is nearly a straight line.
-        share = jnp.where(far > last, (last - lam) / jnp.where(far > last, far - last, 1), 0)
-        share = jnp.where(jnp.isfinite(share), share, 0)
-        ahead = b + share * (b - back)
-        both = (norms(team, b) > 0) & (norms(team, back) > 0)
-        ahead = jnp.where(both[team.label] & ((team.kink == 0) | ((b * back > 0) & (b * ahead > 0))), ahead, b)
+        ahead = _ahead(team, b, back, lam, last, far)
         ahead_g = g + dot(gram, ahead - b)
         gain = jnp.sum((ahead - b) * 0.5 * (g + ahead_g)) + value(at, team, ahead) - value(at, team, b)
         guess, guess_g = jnp.where(gain < 0, ahead, b), jnp.where(gain < 0, ahead_g, g)
@@ -70,6 +65,14 @@ def _squared(prepared: tuple[jax.Array, jax.Array, jax.Array], kind: Radial, tas
     g = dot(gram, b) - linear
     nowhere = jnp.asarray(jnp.nan)
     return jax.lax.scan(step, (b, g, b, nowhere, nowhere), task.lams)[1]
+
+
+def _ahead(team: Team, b: jax.Array, back: jax.Array, lam: jax.Array, last: jax.Array, far: jax.Array) -> jax.Array:
+    """Where the solutions b at `last` and `back` at `far` lead: the path is nearly straight. NaN: there is none."""
+    share = jnp.where(far > last, (last - lam) / jnp.where(far > last, far - last, 1), 0)
+    ahead = b + share * (b - back)
+    both = (norms(team, b) > 0) & (norms(team, back) > 0)
+    return jnp.where(both[team.label] & ((team.kink == 0) | ((b * back > 0) & (b * ahead > 0))), ahead, b)
 
 
 class _Newton(NamedTuple):
@@ -91,8 +94,8 @@ def _smooth(loss: Loss, prepared: tuple[Samples, jax.Array], kind: Radial, task:
     target, weights = samples.target, samples.weights
     team = task.team._replace(free=free)
 
-    def step(carry: _Newton, lam: jax.Array) -> tuple[_Newton, Chunk]:
-        at = kind.at(lam)
+    def step(carry: Any, lam: jax.Array) -> tuple[Any, Chunk]:
+        at, (state, back, last, far) = kind.at(lam), carry
 
         def objective(b: jax.Array, eta: jax.Array) -> jax.Array:
             fit = jnp.sum(jnp.where(weights > 0, weights * loss.value(eta, target), 0))
@@ -153,14 +156,18 @@ def _smooth(loss: Loss, prepared: tuple[Samples, jax.Array], kind: Radial, task:
             return (state.violation > task.tol) & ~state.stalled & more
 
         zero = jnp.asarray(0)
-        first = placed(carry._replace(steps=zero, rounds=zero, stalled=jnp.asarray(False)), carry.b)
+        state = state._replace(steps=zero, rounds=zero, stalled=jnp.asarray(False))
+        here, there = placed(state, state.b), placed(state, _ahead(team, state.b, back, lam, last, far))
+        closer = objective(there.b, there.eta) < objective(here.b, here.eta)
+        first = jax.tree.map(lambda x, y: jnp.where(closer, x, y), there, here)
         end = jax.lax.while_loop(unfinished, body, first)
-        return end, Chunk(end.b, end.steps)
+        return (end, state.b, lam, last), Chunk(end.b, end.steps)
 
     d = task.start.size
     b, yes, zero, none = jnp.where(free, task.start, 0), jnp.asarray(True), jnp.asarray(0), jnp.zeros(())
     carry = _Newton(b, jnp.zeros(target.size), b, jnp.zeros((d, d)), none, yes, none, zero, zero, ~yes)
-    return jax.lax.scan(step, carry, task.lams)[1]
+    nowhere = jnp.asarray(jnp.nan)
+    return jax.lax.scan(step, (carry, b, nowhere, nowhere), task.lams)[1]
 
 
 @program()
