@@ -192,7 +192,7 @@ def _solve(
 ) -> tuple[jax.Array, ...]:
     """Intercepts (C, F, …), slopes (C, F, p, …), codes and steps, for strengths (C,) in every training set."""
     from jaxreg.solvers import FISTA  # optax, which it brings along, takes a while to import
-    from jaxreg.solvers import minimize as _loop
+    from jaxreg.solvers import minimize 
 
     inverse = inverse_scale(views)
 
@@ -202,7 +202,7 @@ def _solve(
         weighed = loss.weighing(views.weights[k])
         view = _View(design, weighed, data.target, views.mean[k], inverse[k], views.weights[k], eta[k], intercept)
         solver = FISTA(tol=tol, max_steps=budget)
-        found = _loop(
+        found = minimize(
             objective, {"intercept": level, "slopes": slopes}, {"intercept": None, "slopes": None}, view, solver
         )
         return found.params["intercept"], found.params["slopes"], found.result, found.stats.steps
