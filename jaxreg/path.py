@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._result import describe_failures
-from jaxreg.linear import Fits, Problem, fit, make_views
+from jaxreg.linear import Fits, Problem, fit
 from jaxreg.linear.arguments import LinearData, linear_data, mixes, tolerance, vector
 from jaxreg.linear.design import is_sparse
 from jaxreg.linear.freedom import degrees_of_freedom
@@ -184,9 +184,7 @@ def fit_path(
 
 def make_problem(data: LinearData, loss: Loss, weights: np.ndarray, intercept: bool, standardize: bool) -> Problem:
     """Standardize for every training set, given by its sample weights (F, n), and fit the null models."""
-    design, intercept = data.design, bool(intercept)
-    views = make_views(design, weights, intercept, bool(standardize))
-    return Problem.make(design, views, loss, data.target, data.offset, data.factor, intercept)
+    return Problem.make(data, loss, weights, bool(intercept), bool(standardize))
 
 
 def original_scale(problem: Problem, fits: Fits) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +198,7 @@ def original_scale(problem: Problem, fits: Fits) -> tuple[np.ndarray, np.ndarray
 def make_paths(problem: Problem, fits: Fits, penalty: Elastic, mix: np.ndarray, grid: np.ndarray) -> list[Path]:
     """One `Path` per l1 ratio, of the first training set."""
     slopes, intercepts = original_scale(problem, fits)
-    p, null_deviance = problem.design.shape[1], float(np.asarray(problem.null.deviance)[0])
+    p, null_deviance = problem.shape[1], float(np.asarray(problem.null.deviance)[0])
     deviance = fits.deviance[:, 0]
     paths = []
     for r in range(len(mix)):

@@ -14,13 +14,21 @@ from jaxreg.penalties import Elastic, ElasticNet, Penalty
 
 @dataclasses.dataclass(frozen=True)
 class LinearData:
-    """Checked data of a linear model. Weights, offset and factors are float64 and full length."""
+    """Checked data of a linear model. Weights, offset and factors are float64 and full length.
+
+    Of X alone there may be more rows and columns than there are data, see `jaxreg.linear.sizes`.
+    """
 
     design: Design
     target: np.ndarray
     sample_weight: np.ndarray
     offset: np.ndarray
     factor: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows n and columns p of the data."""
+        return self.target.size, self.factor.size
 
 
 def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, offset: Any, dtype: Any) -> LinearData:
@@ -37,8 +45,8 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
     if not isinstance(penalty, Elastic):
         name = type(penalty).__name__
         raise TypeError(f"linear models take L1, L2 or ElasticNet, got {name}; for {name} use Objective and solve")
-    design = as_design(X, dtype)
-    n, p = design.shape
+    design = as_design(X, dtype, rounded=True)
+    n, p = np.shape(X)
     target = vector("y", y, n)
     weights = np.ones(n) if sample_weight is None else vector("sample_weight", sample_weight, n)
     if (weights < 0).any() or not (weights > 0).sum() >= 2:

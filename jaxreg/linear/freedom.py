@@ -9,6 +9,7 @@ from jaxreg.linear import definite
 from jaxreg.linear.columns import Columns, bucket, gather
 from jaxreg.linear.pivot import dot
 from jaxreg.linear.problem import Problem
+from jaxreg.linear.sizes import rounded
 from jaxreg.losses import Squared
 
 
@@ -35,17 +36,19 @@ def degrees_of_freedom(
         return active.sum(axis=1).astype(np.float64)
     # Without a kink every column that varies is active, at whatever value.
     active = active | (l1 == 0)[:, None]
-    n = problem.design.shape[0]
-    columns = gather(problem.design, problem.views, index, index.size, problem.intercept)
+    n, width = problem.design.shape[0], rounded(index.size, steps=2)
+    columns = gather(problem.design, problem.views, index, width, problem.intercept)
+    spare = ((0, 0), (0, width - index.size))
+    b, active = np.pad(b, spare), np.pad(active, spare)
     weights = problem.data.weights[0]
     if not isinstance(problem.loss, Squared):
         # (L, n): every fit has a curvature of its own.
         eta = columns.predict(jnp.zeros(len(b), int), jnp.asarray(b)) + problem.data.offset
         weights = weights * problem.loss.second_derivative(eta, problem.data.target)
-    ridge = l2[:, None] * problem.factor[index]
+    ridge = np.pad(l2[:, None] * problem.factor[index], spare)
     most = int(active.sum(axis=1).max())
     if most <= n:
-        size = bucket(most, index.size)
+        size = bucket(most, width)
         order = np.argsort(~active, axis=1, kind="stable")[:, :size]
         chosen = np.take_along_axis(active, order, axis=1)
         shrinkage = np.take_along_axis(ridge, order, axis=1)

@@ -34,7 +34,7 @@ def make_grid(problem: Problem, mix: float, lams: Any, lam_min_ratio: float | No
     if lam_min_ratio is not None and not 0 < lam_min_ratio < 1:
         raise ValueError(f"lam_min_ratio must be between 0 and 1, got {lam_min_ratio:g}")
 
-    n, p = problem.design.shape
+    n, p = problem.shape
     penalized = problem.factor > 0
     gradient = np.asarray(problem.null.gradient)[0, penalized]
     weights = problem.factor[penalized]

@@ -43,7 +43,8 @@ class March:
         """Start at the null models, for strengths (R, L)."""
         self.problem, self.tol = problem, tol
         n, p = problem.design.shape
-        self.sets, self.ratios = problem.data.weights.shape[0], l1.shape[0]
+        weights, self.varies = np.asarray(problem.data.weights), np.asarray(problem.views.varies)
+        self.sets, self.ratios = len(weights), l1.shape[0]
         self.f = np.repeat(np.arange(self.sets), self.ratios)
         self.l1, self.l2 = (np.tile(s.T, (1, self.sets)) for s in (l1, l2))
 
@@ -52,7 +53,7 @@ class March:
         self.everything = np.arange(p) if everything else None
         self.size = LONG_CHUNK if everything else CHUNK
         self.lanes = make_lanes(problem.loss, problem.data)
-        self.split = find_split(np.asarray(problem.data.weights)) if gram else None
+        self.split = find_split(weights) if gram else None
         if everything or (gram and p <= MANY_COLUMNS and self.sets * p**2 <= FULL_GRAM):
             self.store = full_store(
                 problem.design, problem.views, problem.data, self.split, problem.intercept, gram=gram
@@ -67,6 +68,7 @@ class March:
         self.b = np.zeros((self.f.size, 1 + p))
         self.b[:, 0], self.b[:, 1 + self.always] = null[:, 0], null[:, 1:]
         self.scale = problem.scale()[self.f]
+        self.rows = np.count_nonzero(weights, axis=1)[self.f].tolist()
         self.level = np.zeros(self.f.size)
         if gram and problem.intercept:
             # Centered columns leave the intercept at the mean: it takes no part in the solution.
@@ -145,10 +147,10 @@ class March:
         before = None if self.before is None else self.before[m]
         near = screen.closeness(self.gradient[m], before, self.problem.factor, self.here[m], self.there[m], l1)
         active = np.union1d(np.flatnonzero(self.b[m, 1:]), self.always)
+        near[~self.varies[self.f[m]]] = -1
         near[active] = np.inf
         # A lasso has no more active columns than there are rows, and seldom twice as many as a chunk ago.
-        rows = self.problem.design.shape[0]
-        most = self._width(min(active.size + min(active.size, MANY), rows + active.size // 4) + SPARE)
+        most = self._width(min(active.size + min(active.size, MANY), self.rows[m] + active.size // 4) + SPARE)
         width = min(most, self._width(int(np.count_nonzero(near >= 1))))
         # What is in the store costs nothing more: it fills what room there is.
         near = np.where((near >= 1) | (self.slot >= 0), near, -1)

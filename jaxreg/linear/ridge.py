@@ -50,7 +50,8 @@ def fit_ridge(problem: Problem, l2: np.ndarray, tol: float) -> Piece:
         b = np.asarray(found.b)
     judged = certify(problem, np.zeros_like(l2), l2, columns, b)
     gap, kkt, deviance = (part.reshape(b.shape[:3]) for part in judged[:3])
-    return Piece(np.arange(p), b, gap, kkt, deviance, np.ones(gap.shape, dtype=int), np.asarray(found.df))
+    steps, (_, own) = np.ones(gap.shape, dtype=int), problem.shape
+    return Piece(np.arange(own), b[..., : 1 + own], gap, kkt, deviance, steps, np.asarray(found.df))
 
 
 @jax.jit
@@ -107,6 +108,7 @@ def ridge_path(
         slopes = _from_samples(design, views, axes, gamma, factor)
     else:
         slopes = jnp.einsum("fpr,lfkr->lfkp", axes.vectors, gamma, precision="highest") / jnp.sqrt(factor)
+        slopes = jnp.where(views.varies[None, :, None, :], slopes, 0)
     return Ridge(jnp.concatenate([level[..., None], slopes], axis=-1), df)
 
 

@@ -8,37 +8,41 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
+from jaxreg.linear import sizes
 from jaxreg.linear.design._base import Design
 from jaxreg.linear.design._dense import Dense
 from jaxreg.linear.design._sparse import Sparse
 
+ROUNDED = 2**26
+"""Bytes of the largest dense matrix that is copied to round its size up: 64 MiB."""
 SPARSE = 0.5
 """A sparse matrix with a larger share of nonzeros is stored densely: that takes less memory and less time."""
 
 
-def as_design(X: Any, dtype: Any = None) -> Design:
+def as_design(X: Any, dtype: Any = None, *, rounded: bool = False) -> Design:
     """Check a feature matrix and put it where JAX keeps it.
 
     Args:
         X: two-dimensional and finite: numpy or JAX array, nested list, data frame of numbers, or any
             scipy.sparse array or matrix.
         dtype: storage type, float32 or float64; that of `X` if it is one of these, else float64.
+        rounded: whether to fill rows and columns up to sizes that others share, see `jaxreg.linear.sizes`: those of
+            a sparse matrix, and of a dense one that takes little time to copy.
 
     Raises:
         TypeError: if `X` is not numeric, or `dtype` is another type.
         ValueError: if `X` has the wrong shape, fewer than 2 rows, no columns, or NaN or infinite entries.
     """
     if is_sparse(X):
-        return _sparse(X, _storage(X, dtype))
+        return _sparse(X, _storage(X, dtype), rounded)
     array = X if isinstance(X, (np.ndarray, jax.Array)) else np.asarray(X)
     dtype = _storage(array, dtype)
+    if isinstance(array, jax.Array) and _in_memory(array):
+        array = np.asarray(array)  # without a copy, and what follows needs no program for its shape
     finite = _is_finite(array) if isinstance(array, jax.Array) else np.isfinite(array).all()
     if not finite:
         _refuse(*np.nonzero(~np.isfinite(np.asarray(array, dtype=np.float64))))
-    # A NumPy array goes to the device without a program of its own.
-    return Dense(
-        jnp.asarray(array, dtype) if isinstance(array, jax.Array) else jax.device_put(array.astype(dtype, copy=False))
-    )
+    return _dense(array, dtype, rounded)
 
 
 def is_sparse(X: Any) -> bool:
@@ -63,7 +67,31 @@ def _storage(X: Any, dtype: Any) -> np.dtype:
     return np.dtype(dtype)
 
 
-def _sparse(X: Any, dtype: np.dtype) -> Design:
+def _in_memory(X: jax.Array) -> bool:
+    """Whether the array is on the device that NumPy arrays go to, and that is the CPU."""
+    return X.devices() == {jax.devices()[0]} and jax.devices()[0].platform == "cpu"
+
+
+def _dense(X: Any, dtype: np.dtype, rounded: bool) -> Dense:
+    n, p = X.shape
+    size = (sizes.rounded(n), sizes.rounded(p)) if rounded else (n, p)
+    if size[0] * size[1] * dtype.itemsize > ROUNDED:
+        size = (n, p)
+    if isinstance(X, jax.Array):
+        stored = jnp.asarray(X, dtype)
+        return Dense(stored if size == (n, p) else _filled_up(stored, size=size))
+    # A NumPy array goes to the device without a program of its own.
+    return Dense(jax.device_put(sizes.fill_up(X.astype(dtype, copy=False), *size)))
+
+
+@program(static=("size",))
+def _filled_up(X: jax.Array, *, size: tuple[int, int]) -> jax.Array:
+    n, p = X.shape
+    rows = jnp.concatenate([X, jnp.broadcast_to(X[0], (size[0] - n, p))])
+    return jnp.pad(rows, ((0, 0), (0, size[1] - p)))
+
+
+def _sparse(X: Any, dtype: np.dtype, rounded: bool) -> Design:
     """Compressed columns without duplicates and without stored zeros. `X` itself stays as it is."""
     # Converted first: sums of duplicates would overflow small integers.
     columns = X.astype(dtype, copy=True).tocsc()
@@ -76,8 +104,12 @@ def _sparse(X: Any, dtype: np.dtype) -> Design:
     if max(columns.nnz, *X.shape) >= 2**31:
         raise ValueError(f"X has shape {X.shape} and {columns.nnz} nonzero entries; each must be below 2**31")
     if columns.nnz > SPARSE * X.shape[0] * X.shape[1]:
-        return Dense(jnp.asarray(columns.toarray()))
-    return Sparse.make(columns.data, columns.indices, columns.indptr, X.shape[0])
+        return _dense(columns.toarray(), dtype, rounded)
+    n, p = X.shape
+    size = (sizes.rounded(n), sizes.rounded(p)) if rounded else (n, p)
+    # Columns and rows that fill up have no entries.
+    indptr = np.pad(columns.indptr, (0, size[1] - p), mode="edge")
+    return Sparse.make(columns.data, columns.indices, indptr, size[0])
 
 
 def _refuse(rows: np.ndarray, columns: np.ndarray) -> None:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.linear.design._base import Design, settle, wide_dot
+from jaxreg.linear.sizes import rounded
 
 ROWS = 32
 """Rows of a product done at once. Of 16 to 256 the quickest: so many rows of a dense factor stay in cache."""
@@ -14,6 +15,8 @@ ENTRIES = 2**24
 """Largest temporary array of a product where it is done by gather and scatter, in entries."""
 COLUMNS = 256
 """Columns made dense at once, where all of a product's columns need not be."""
+SMALL = 2**20
+"""Stored entries up to which lengths are powers of two."""
 PIECE = 2**13
 """Stored entries copied at once when columns are made dense."""
 
@@ -34,13 +37,13 @@ class Sparse(Design):
 
     @classmethod
     def make(cls, data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, rows: int) -> "Sparse":
-        """Pad to one of eight lengths per power of two."""
-        step = 1 << max(data.size.bit_length() - 4, 0)
-        spare = max(-data.size % step, 1 - data.size)
+        """Pad to a power of two, or to one of eight lengths for each where that would take much memory."""
+        spare = rounded(max(data.size, 1), steps=1 if data.size < SMALL else 8) - data.size
+        # Not by jnp.asarray, which is a program for every length.
         return cls(
-            jnp.asarray(np.pad(data, (0, spare))),
-            jnp.asarray(np.pad(indices, (0, spare)).astype(np.int32)),
-            jnp.asarray(indptr.astype(np.int32)),
+            jax.device_put(np.pad(data, (0, spare))),
+            jax.device_put(np.pad(indices, (0, spare)).astype(np.int32)),
+            jax.device_put(indptr.astype(np.int32)),
             rows,
         )
 
