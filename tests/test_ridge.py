@@ -25,7 +25,7 @@ def problem(n, p, intercept, weights):
 
 
 @pytest.mark.parametrize("intercept", [True, False])
-@pytest.mark.parametrize(("n", "p"), [(300, 20), (50, 120)], ids=["tall", "wide"])
+@pytest.mark.parametrize(("n", "p"), [(300, 24), (50, 120)], ids=["tall", "wide"])
 def test_the_certificate_by_rows_is_the_general_one(n, p, intercept, x64):
     """Near the solution, not at it, where both would be rounding; for ridge and for an elastic net."""
     weights = np.concatenate([np.ones((1, n)), np.arange(n) % 4 != np.arange(4)[:, None]])
@@ -33,7 +33,7 @@ def test_the_certificate_by_rows_is_the_general_one(n, p, intercept, x64):
     piece = fit_ridge(at, LAMS, 1e-6)
     assert piece.gap.max() < 1e-15
     assert piece.kkt.max() < 1e-11
-    # One column of padding: no longer all columns in their order, for which there is the short way.
+    # One more column of padding: no longer all columns in their order, for which there is the short way.
     columns, padded = (gather(at.design, at.views, np.arange(p), width, intercept) for width in (p, p + 1))
     free = np.asarray(columns.free)[None]
     b = piece.b + 1e-5 * np.random.default_rng(0).standard_normal((3, 5, 1, 1 + p)) * free[:, :, None]

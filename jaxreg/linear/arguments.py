@@ -23,13 +23,21 @@ _REFUSED = {
 
 @dataclasses.dataclass(frozen=True)
 class LinearData:
-    """Checked data of a linear model. Weights, offset and factors are float64 and full length."""
+    """Checked data of a linear model. Weights, offset and factors are float64 and full length.
+
+    Of X alone there may be more rows and columns than there are data, see `jaxreg.linear.sizes`.
+    """
 
     design: Design
     target: np.ndarray
     sample_weight: np.ndarray
     offset: np.ndarray
     factor: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows n and columns p of the data."""
+        return self.target.size, self.factor.size
 
 
 def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, offset: Any, dtype: Any) -> LinearData:
@@ -46,8 +54,9 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
     if isinstance(loss, (Nonsmooth, Joint, Coupled)):
         name, why = type(loss).__name__, _REFUSED[next(kind for kind in _REFUSED if isinstance(loss, kind))]
         raise TypeError(f"linear models take losses of one smooth prediction, and {name} {why}")
-    design = as_design(X, dtype)
-    n, p = design.shape
+    # Any other penalty may see a column that is only there to fill up, as a member of a group or of a chain.
+    design = as_design(X, dtype, rounded=(True, isinstance(penalty, Elastic)))
+    n, p = np.shape(X)
     target = vector("y", y, n)
     weights = np.ones(n) if sample_weight is None else vector("sample_weight", sample_weight, n)
     if (weights < 0).any() or not (weights > 0).sum() >= 2:

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxreg.linear.arguments import LinearData
 from jaxreg.linear.columns import Data, gather
-from jaxreg.linear.design import Design, Views
+from jaxreg.linear.design import Design, Views, make_views
 from jaxreg.linear.null import Null, fit_null
+from jaxreg.linear.sizes import fill_up
 from jaxreg.losses import Loss
 
 LOST = 1e-6
@@ -18,8 +20,13 @@ LOST = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A linear model over F training sets of one design, standardized, ready for any strengths."""
+    """A linear model over F training sets of one design, standardized, ready for any strengths.
 
+    Sizes may be rounded up (see `jaxreg.linear.sizes`): rows past `shape` have no weight, columns past it are zero.
+    """
+
+    shape: tuple[int, int]
+    """Rows n and columns p of the data."""
     design: Design
     views: Views
     loss: Loss
@@ -31,24 +38,30 @@ class Problem:
     @classmethod
     def make(
         cls,
-        design: Design,
-        views: Views,
+        given: LinearData,
         loss: Loss,
-        target: np.ndarray,
-        offset: np.ndarray,
-        factor: np.ndarray,
+        weights: np.ndarray,
         intercept: bool,
+        standardize: bool,
     ) -> "Problem":
-        """Fit the null models."""
-        data = Data(jax.device_put(target), jax.device_put(offset), views.weights)
+        """Standardize for every training set, given by its sample weights (F, n), and fit the null models."""
+        design, (n, p) = given.design, given.shape
+        rows, columns = design.shape
+        weights = np.pad(weights, ((0, 0), (0, rows - n)))
+        factor = np.pad(given.factor, (0, columns - p), constant_values=1)
+        # Of a row with a weight, where alone the target must be of the loss's kind.
+        row = int(np.argmax(given.sample_weight > 0))
+        target, offset = (jax.device_put(fill_up(part, rows, row=row)) for part in (given.target, given.offset))
+        views = make_views(design, weights, intercept, standardize)
+        data = Data(target, offset, views.weights)
         unpenalized = np.flatnonzero(factor == 0)
-        columns = gather(design, views, unpenalized, unpenalized.size, intercept)
-        null = fit_null(design, views, loss, data, columns)
+        free = gather(design, views, unpenalized, unpenalized.size, intercept)
+        null = fit_null(design, views, loss, data, free)
         lost = int(np.sum(~(np.asarray(null.astray) <= LOST)))
         if lost:
             message = f"the null models of {lost} of {len(views.weights)} training sets did not converge"
             warnings.warn(f"{message}: unpenalized coefficients may be infinite", RuntimeWarning, stacklevel=2)
-        return cls(design, views, loss, data, factor, intercept, null)
+        return cls((n, p), design, views, loss, data, factor, intercept, null)
 
     def scale(self) -> np.ndarray:
         """Size of gradients, per training set (F,): that at the null model."""

@@ -19,6 +19,9 @@ from jaxreg.selection._folds import check_folds, check_leave_one_out, make_folds
 from jaxreg.selection._measures import MEASURES, check_measure, find_measure
 from jaxreg.selection._selection import Selection
 
+BLOCK = 256
+"""Columns made dense at once."""
+
 
 def cross_validate(
     X: Any,
@@ -114,7 +117,7 @@ def cross_validate(
             rows = np.argsort(labels)
             with one_lapack_thread():
                 eta = leave_one_out(problem, grid)[rows]
-            scores = _score_rows(name, loss, eta, data.target[rows])
+            scores = MEASURES[name].of_rows(loss, eta, data.target[rows])
         else:
             slopes, intercepts = original_scale(problem, fits)
             eta = held_out_predictors(problem, fits.working, slopes, intercepts, data.offset, labels)
@@ -149,14 +152,6 @@ def _has_closed_form(loss: Loss, mix: np.ndarray, lams: Any, fold_id: np.ndarray
     return leave_one_out and isinstance(loss, Squared) and not mix.any() and bool(np.all(np.asarray(lams) > 0))
 
 
-def _score_rows(name: str, loss: Loss, eta: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Score (n, B) of every row as a fold of its own."""
-    per_sample = MEASURES[name].per_sample
-    if per_sample is None:
-        raise TypeError(f"measure {name!r} needs more than one row in a fold")
-    return np.asarray(per_sample(loss, jnp.asarray(eta), jnp.asarray(target[:, None])))
-
-
 def held_out_predictors(
     problem: Problem,
     working: np.ndarray,
@@ -185,7 +180,14 @@ def held_out_predictors(
     null_level = null[:, 0] - np.sum(null_slopes * np.asarray(problem.views.mean)[:, unpenalized], axis=1)
 
     def columns_of(index: np.ndarray) -> np.ndarray:
-        return np.asarray(_columns(problem.design, index))
+        # Blocks of one width, so that their number compiles nothing.
+        x, width = np.empty((problem.shape[0], index.size)), min(BLOCK, problem.design.shape[1])
+        for first in range(0, index.size, width):
+            block = np.zeros(width, dtype=np.int64)
+            block[: index.size - first] = index[first : first + width]
+            found = np.asarray(_columns(problem.design, block))
+            x[:, first : first + width] = found[: len(x), : index.size - first]
+        return x
 
     eta = np.empty((fold_id.size, length * ratios + 1))
     x = columns_of(working)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg.linear.sizes import fill_up, rounded
 from jaxreg.losses import Logistic, Loss, Squared
 
 PerSample = Callable[[Loss, jax.Array, jax.Array], jax.Array]
@@ -35,14 +36,25 @@ class Measure:
         if self.per_fold is not None:
             held_out = [fold_id == k for k in folds]
             return np.stack([self.per_fold(eta[rows], target[rows], weight[rows]) for rows in held_out])
-        values = np.asarray(_evaluate(self.per_sample, loss, eta, target[:, None]))
+        values = self.of_rows(loss, eta, target)
         share = np.stack([np.where(fold_id == k, weight, 0.0) for k in folds])
         return share @ values / share.sum(axis=1, keepdims=True)
+
+    def of_rows(self, loss: Loss, eta: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Score (n, B) of every row.
+
+        Raises:
+            TypeError: for a measure of whole folds.
+        """
+        if self.per_sample is None:
+            raise TypeError(f"the {self.title} needs more than one row in a fold")
+        size = rounded(len(eta))
+        return np.asarray(_evaluate(self.per_sample, loss, fill_up(eta, size), fill_up(target, size)))[: len(eta)]
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _evaluate(per_sample: PerSample, loss: Loss, eta: jax.Array, target: jax.Array) -> jax.Array:
-    return per_sample(loss, eta, jnp.broadcast_to(target, eta.shape))
+    return per_sample(loss, eta, jnp.broadcast_to(target[:, None], eta.shape))
 
 
 def _deviance(loss: Loss, eta: jax.Array, target: jax.Array) -> jax.Array:
