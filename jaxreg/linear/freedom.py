@@ -10,7 +10,6 @@ from jaxreg._programs import program
 from jaxreg.linear import definite
 from jaxreg.linear.columns import Columns, bucket, gather
 from jaxreg.linear.problem import Problem
-from jaxreg.linear.sizes import rounded
 from jaxreg.linear.tableau import dot
 from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Squared
@@ -42,7 +41,8 @@ def degrees_of_freedom(
         return active.sum(axis=1).astype(np.float64)
     # Without a kink every column that varies is active, at whatever value.
     active = active | (l1 == 0)[:, None]
-    n, size = problem.design.shape[0], rounded(index.size, steps=2)
+    n, p = problem.design.shape
+    size = bucket(index.size, p)
     first = jax.tree.map(lambda leaf: leaf[:1], problem.views)
     columns = gather(problem.design, first, index, size, problem.intercept)
     spare = ((0, 0), (0, size - index.size))

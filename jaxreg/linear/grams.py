@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
+from jaxreg.linear import sizes
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Dense, Design, Views, over_rows
-from jaxreg.linear.sizes import rounded
 from jaxreg.linear.tableau import dot
 
 ROWS = 1024
@@ -78,7 +78,7 @@ def find_split(weights: np.ndarray) -> Split | None:
         return None
     # Even folds have room for as many rows as there are with those that fill up: of near sizes all have one shape.
     even = -(-n // len(blocks))
-    rows = np.zeros((len(blocks), even if most <= even else rounded(most)), dtype=np.int64)
+    rows = np.zeros((len(blocks), even if most <= even else sizes.rounded(most)), dtype=np.int64)
     share = np.zeros(rows.shape)
     for k, block in enumerate(blocks):
         rows[k, : block.size], share[k, : block.size] = block, whole[block]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg.linear.sizes import fill_up, rounded
+from jaxreg.linear import sizes
 from jaxreg.losses import Logistic, Loss, Squared
 
 PerSample = Callable[[Loss, jax.Array, jax.Array], jax.Array]
@@ -48,8 +48,9 @@ class Measure:
         """
         if self.per_sample is None:
             raise TypeError(f"the {self.title} needs more than one row in a fold")
-        size = rounded(len(eta))
-        return np.asarray(_evaluate(self.per_sample, loss, fill_up(eta, size), fill_up(target, size)))[: len(eta)]
+        size = sizes.rounded(len(eta)) if eta.nbytes <= sizes.COPIED else len(eta)
+        eta_filled, target_filled = sizes.fill_up(eta, size), sizes.fill_up(target, size)
+        return np.asarray(_evaluate(self.per_sample, loss, eta_filled, target_filled))[: len(eta)]
 
 
 @functools.partial(jax.jit, static_argnums=0)

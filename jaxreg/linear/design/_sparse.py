@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg.linear import sizes
 from jaxreg.linear.design._base import Design, settle, wide_dot
-from jaxreg.linear.sizes import rounded
 
 ROWS = 32
 """Rows of a product done at once. Of 16 to 256 the quickest: so many rows of a dense factor stay in cache."""
@@ -40,7 +40,7 @@ class Sparse(Design):
     @classmethod
     def make(cls, data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, rows: int, filled: int) -> "Sparse":
         """Pad to a power of two, or to one of eight lengths for each where that would take much memory."""
-        spare = rounded(max(data.size, 1), steps=1 if data.size < SMALL else 8) - data.size
+        spare = sizes.rounded(max(data.size, 1), steps=1 if data.size < SMALL else 8) - data.size
         # Not by jnp.asarray, which is a program for every length.
         return cls(
             jax.device_put(np.pad(data, (0, spare))),
