@@ -39,17 +39,19 @@ FITS = {
     "sparse": lambda x, y, o: jr.fit_path(sparse(x), y, **o),
     "sparse ridge": lambda x, y, o: jr.fit_path(sparse(x), y, penalty=jr.L2(), **o),
     "logistic": lambda x, y, o: jr.fit_path(x, classes(y), loss=jr.Logistic(), **o),
-    "logistic net": lambda x, y, o: jr.fit_path(x, classes(y), loss=jr.Logistic(), penalty=jr.ElasticNet(), **o),
     "folds": lambda x, y, o: jr.cross_validate(x, y, l1_ratios=[0.5, 1.0], **o),
     "ridge folds": lambda x, y, o: jr.cross_validate(x, y, penalty=jr.L2(), **o),
     "logistic folds": lambda x, y, o: jr.cross_validate(x, classes(y), loss=jr.Logistic(), **o),
     "leave one out": lambda x, y, o: jr.cross_validate(x, y, folds=len(y), penalty=jr.L2(), **o),
     "replicates": lambda x, y, o: jr.bootstrap(x, y, replicates=3, **o),
 }
-QUICK = [(name, shapes) for name in ("lasso", "folds", "logistic", "logistic folds") for shapes in (TALL, WIDE)]
+QUICK = [
+    *((name, TALL) for name in ("folds", "logistic", "logistic folds")),
+    *((name, WIDE) for name in ("lasso", "folds", "logistic folds")),
+]
 SLOW = [
-    *((name, TALL) for name in ("elastic net", "sparse", "replicates")),
-    *((name, WIDE) for name in ("ridge", "logistic net", "sparse ridge", "leave one out", "ridge folds")),
+    *((name, TALL) for name in ("lasso", "elastic net", "sparse", "replicates")),
+    *((name, WIDE) for name in ("logistic", "ridge", "sparse ridge", "leave one out", "ridge folds")),
     ("chain", CHAINS),
 ]
 PATH = ("lams", "coef", "intercept", "gap", "kkt", "df", "deviance_ratio")

@@ -62,6 +62,8 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
     if (weights < 0).any() or not (weights > 0).sum() >= 2:
         raise ValueError("sample_weight must not be negative, and must be positive for at least 2 rows")
     loss.check(target[weights > 0])
+    # What has no weight may be outside the loss's domain, but losses are evaluated everywhere.
+    target = np.where(weights > 0, target, target[np.argmax(weights > 0)])
     shift = np.zeros(n) if offset is None else vector("offset", offset, n)
     factor = _factor(penalty, p) if isinstance(penalty, Elastic) else _generic_factor(penalty, p)
     return LinearData(design, target, weights, shift, factor)

@@ -51,7 +51,8 @@ def degrees_of_freedom(
     if not isinstance(problem.loss, Squared):
         # (L, n): every fit has a curvature of its own.
         eta = columns.predict(jnp.asarray(b)[None])[0] + problem.data.offset
-        weights = weights * problem.loss.second_derivative(eta, problem.data.target)
+        curvature = problem.loss.second_derivative(eta, problem.data.target)
+        weights = jnp.where(weights > 0, weights * curvature, 0)
     ridge = np.pad(l2[:, None] * problem.factor[index], spare)
     count = active.sum(axis=1)
     by_samples = count.max() > n

@@ -49,9 +49,7 @@ class Problem:
         rows, columns = design.shape
         weights = np.pad(weights, ((0, 0), (0, rows - n)))
         factor = np.pad(given.factor, (0, columns - p), constant_values=1)
-        # Of a row with a weight, where alone the target must be of the loss's kind.
-        row = int(np.argmax(given.sample_weight > 0))
-        target, offset = (jax.device_put(fill_up(part, rows, row=row)) for part in (given.target, given.offset))
+        target, offset = (jax.device_put(fill_up(part, rows)) for part in (given.target, given.offset))
         views = make_views(design, weights, intercept, standardize)
         data = Data(target, offset, views.weights)
         unpenalized = np.flatnonzero(factor == 0)

@@ -1,8 +1,8 @@
 """Sizes rounded up, so that data of a near size share compiled programs.
 
-What fills up is harmless: a row has weight 0, as one that every training set holds out, and repeats one of the data, so
-that it is as legal for any loss as they are; a column is zero, and a column that is zero has coefficient 0. Only the
-door knows: `as_design` fills X up, `Problem.make` all else, and `Problem.shape` is the shape of the data.
+What fills up is harmless: a row has weight 0, as one that every training set holds out, and repeats the first of the
+data, so that it is as legal for any loss as they are; a column is zero, and a column that is zero has coefficient 0.
+Only the door knows: `as_design` fills X up, `Problem.make` all else, and `Problem.shape` is the shape of the data.
 
 Rounding costs what is computed of the rows and columns that fill up, and a copy of X. Up to 64 sizes are powers of two,
 since there a fit's time is not that of its arithmetic; then there are eight for each power of two, at most an eighth
@@ -35,8 +35,8 @@ def rounded(size: int, steps: int = 8) -> int:
     return -(-size // step) * step
 
 
-def fill_up(rows: np.ndarray, size: int, columns: int | None = None, *, row: int = 0) -> np.ndarray:
-    """Repeat one of the rows up to `size` rows, with zeros up to so many columns; no copy where nothing is missing."""
+def fill_up(rows: np.ndarray, size: int, columns: int | None = None) -> np.ndarray:
+    """Repeat the first of the rows up to `size` rows, with zeros up to so many columns; no copy where nothing is missing."""
     n, *rest = rows.shape
     if columns is not None:
         rest[0] = columns
@@ -44,7 +44,7 @@ def fill_up(rows: np.ndarray, size: int, columns: int | None = None, *, row: int
         return rows
     full = np.empty((size, *rest), rows.dtype)
     inside = full if columns is None else full[:, : rows.shape[1]]
-    inside[:n], inside[n:] = rows, rows[row]
+    inside[:n], inside[n:] = rows, rows[0]
     if columns is not None:
         full[:, rows.shape[1] :] = 0
     return full

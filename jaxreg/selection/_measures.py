@@ -36,7 +36,7 @@ class Measure:
         if self.per_fold is not None:
             held_out = [fold_id == k for k in folds]
             return np.stack([self.per_fold(eta[rows], target[rows], weight[rows]) for rows in held_out])
-        values = self.of_rows(loss, eta, target)
+        values = np.where(weight[:, None] > 0, self.of_rows(loss, eta, target), 0)
         share = np.stack([np.where(fold_id == k, weight, 0.0) for k in folds])
         return share @ values / share.sum(axis=1, keepdims=True)
 
