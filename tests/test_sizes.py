@@ -46,12 +46,12 @@ FITS = {
     "replicates": lambda x, y, o: jr.bootstrap(x, y, replicates=3, **o),
 }
 QUICK = [
-    *((name, TALL) for name in ("folds", "logistic", "logistic folds")),
-    *((name, WIDE) for name in ("lasso", "folds", "logistic folds")),
+    *((name, TALL) for name in ("elastic net", "folds", "logistic", "logistic folds")),
+    *((name, WIDE) for name in ("lasso", "folds", "logistic", "logistic folds")),
 ]
 SLOW = [
-    *((name, TALL) for name in ("lasso", "elastic net", "sparse", "replicates")),
-    *((name, WIDE) for name in ("logistic", "ridge", "sparse ridge", "leave one out", "ridge folds")),
+    *((name, TALL) for name in ("sparse", "replicates")),
+    *((name, WIDE) for name in ("ridge", "sparse ridge", "leave one out", "ridge folds")),
     ("chain", CHAINS),
 ]
 PATH = ("lams", "coef", "intercept", "gap", "kkt", "df", "deviance_ratio")

@@ -36,7 +36,7 @@ def rounded(size: int, steps: int = 8) -> int:
 
 
 def fill_up(rows: np.ndarray, size: int, columns: int | None = None) -> np.ndarray:
-    """Repeat the first of the rows up to `size` rows, with zeros up to so many columns; no copy where nothing is missing."""
+    """Repeat the first row up to `size` rows, with zeros up to so many columns; no copy if nothing is missing."""
     n, *rest = rows.shape
     if columns is not None:
         rest[0] = columns
