@@ -6,7 +6,8 @@ Only the door knows: `as_design` fills X up, `Problem.make` all else, and `Probl
 
 Rounding costs what is computed of the rows and columns that fill up, and a copy of X. Up to 64 sizes are powers of two,
 since there a fit's time is not that of its arithmetic; then there are eight for each power of two, at most an eighth
-above what was asked for. A dense matrix of more than `COPIED` bytes stays as it is: there the copy alone would be felt.
+above what was asked for. A dense matrix of more than `COPIED` bytes stays as it is: there a path took a
+third more.
 """
 
 import numpy as np
