@@ -68,14 +68,15 @@ def certify(
         sets: training sets where b has changed since; all of them unless told.
     """
     (n, p), (length, many, ratios, _) = problem.design.shape, b.shape
-    by_rows = isinstance(problem.loss, Squared) and columns.index.size == p
+    index = np.asarray(columns.index)
+    by_rows = isinstance(problem.loss, Squared) and np.array_equal(index, np.arange(p))
     work = ratios * (p if by_rows else max(n, p))
     block = max(1, -(-length // -(-length * work // BLOCK)))
     size = min(many, max(1, GROUP // (block * work)))
     # Where each column of X stands in b; 0, the intercept's place, if nowhere.
     place = np.zeros(p, dtype=np.int64)
     used = np.flatnonzero(np.asarray(columns.free)[:, 1:].max(axis=0))
-    place[np.asarray(columns.index)[used]] = 1 + used
+    place[index[used]] = 1 + used
     about: tuple[Any, ...] = (problem.data, problem.null, columns, place)
     if not by_rows:
         about = (problem.design, problem.views, problem.loss, *about)
@@ -93,7 +94,7 @@ def certify(
     firsts = sorted({min(first, many - size) for first in range(0, many, size)})
     firsts = [first for first in firsts if sets is None or any(first <= f < first + size for f in sets)]
     tasks = list(itertools.product(firsts, range(0, length, block)))
-    kind = (by_rows, type(problem.loss), n, p, columns.index.size, many, ratios, block, size)
+    kind = (by_rows, type(problem.loss), n, p, index.size, many, ratios, block, size)
     for (first, at), answer in zip(tasks, in_threads(certify_part, tasks, lambda _: kind), strict=True):
         lanes, rows = slice(first * ratios, (first + size) * ratios), slice(at, min(at + block, length))
         for k in range(3):

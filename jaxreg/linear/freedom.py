@@ -41,15 +41,19 @@ def degrees_of_freedom(
         return active.sum(axis=1).astype(np.float64)
     # Without a kink every column that varies is active, at whatever value.
     active = active | (l1 == 0)[:, None]
-    n = problem.design.shape[0]
+    n, p = problem.design.shape
+    size = bucket(index.size, p)
     first = jax.tree.map(lambda leaf: leaf[:1], problem.views)
-    columns = gather(problem.design, first, index, index.size, problem.intercept)
+    columns = gather(problem.design, first, index, size, problem.intercept)
+    spare = ((0, 0), (0, size - index.size))
+    b, active = np.pad(b, spare), np.pad(active, spare)
     weights = problem.data.weights[0]
     if not isinstance(problem.loss, Squared):
         # (L, n): every fit has a curvature of its own.
         eta = columns.predict(jnp.asarray(b)[None])[0] + problem.data.offset
-        weights = weights * problem.loss.second_derivative(eta, problem.data.target)
-    ridge = l2[:, None] * problem.factor[index]
+        curvature = problem.loss.second_derivative(eta, problem.data.target)
+        weights = jnp.where(weights > 0, weights * curvature, 0)
+    ridge = np.pad(l2[:, None] * problem.factor[index], spare)
     count = active.sum(axis=1)
     by_samples = count.max() > n
     about: Columns | jax.Array
@@ -69,12 +73,12 @@ def degrees_of_freedom(
         return np.asarray((_by_samples if by_samples else _by_columns)(about, order, chosen, shrinkage, each[which]))
 
     def width(which: np.ndarray) -> int:
-        return bucket(int(count[which].max()), index.size)
+        return bucket(int(count[which].max()), size)
 
     by_size = np.argsort(count)
     parts = [by_size[np.minimum(np.arange(first, first + FITS), len(b) - 1)] for first in range(0, len(b), FITS)]
     df = np.empty(len(b))
-    for which, found in zip(parts, in_threads(some, parts, lambda part: (n, index.size, width(part))), strict=True):
+    for which, found in zip(parts, in_threads(some, parts, lambda part: (n, size, width(part))), strict=True):
         df[which] = found
     return df
 

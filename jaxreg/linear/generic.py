@@ -191,8 +191,10 @@ def _solve(
     short: jax.Array,
 ) -> tuple[jax.Array, ...]:
     """Intercepts (C, F, …), slopes (C, F, p, …), codes and steps, for strengths (C,) in every training set."""
-    from jaxreg.solvers import FISTA  # optax, which it brings along, takes a while to import
-    from jaxreg.solvers import minimize 
+    from jaxreg.solvers import (
+        FISTA,  # optax, which it brings along, takes a while to import
+        minimize,
+    )
 
     inverse = inverse_scale(views)
 

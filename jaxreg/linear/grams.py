@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
+from jaxreg.linear import sizes
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Dense, Design, Views, over_rows
 from jaxreg.linear.tableau import dot
@@ -75,8 +76,10 @@ def find_split(weights: np.ndarray) -> Split | None:
     most = max(block.size for block in blocks)
     if most * len(blocks) > 2 * n:
         return None
-    rows = np.zeros((len(blocks), most), dtype=np.int64)
-    share = np.zeros((len(blocks), most))
+    # Even folds have room for as many rows as there are with those that fill up: of near sizes all have one shape.
+    even = -(-n // len(blocks))
+    rows = np.zeros((len(blocks), even if most <= even else sizes.rounded(most)), dtype=np.int64)
+    share = np.zeros(rows.shape)
     for k, block in enumerate(blocks):
         rows[k, : block.size], share[k, : block.size] = block, whole[block]
     return Split(*jax.device_put((rows, share, kept)))

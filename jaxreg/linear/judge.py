@@ -61,7 +61,8 @@ def judge(
     data, columns = data._replace(weights=weights), columns_of(columns, first, many)
     b = _by_set(b)
     one, two = l1.T.reshape(-1), l2.T.reshape(-1)
-    eta = columns.predict(b) + data.offset
+    # A row that is held out may be predicted beyond all bounds.
+    eta = jnp.where(data.weights[:, None] > 0, columns.predict(b) + data.offset, 0)
     dual, astray = orthogonal(loss, data, null.basis, eta)
     gradient = correlate_views(design, views, dual)
     full = jnp.where(place > 0, b[..., place], 0)

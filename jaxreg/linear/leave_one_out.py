@@ -34,7 +34,7 @@ def leave_one_out(problem: Problem, l2: np.ndarray) -> np.ndarray:
     Source: Golub, Heath & Wahba (1979), "Generalized cross-validation as a method for choosing a good ridge
     parameter", Technometrics 21; Allen (1974) for the identity.
     """
-    design, views, data = problem.design, problem.views, problem.data
+    design, views, data, (n, _) = problem.design, problem.views, problem.data, problem.shape
     basis = problem.null.basis[0] * jnp.sqrt(data.weights[0])[:, None]
     slack = 1 - np.sum(np.asarray(basis) ** 2, axis=1)
     if slack.min() < 1e-10:
@@ -43,9 +43,9 @@ def leave_one_out(problem: Problem, l2: np.ndarray) -> np.ndarray:
             "leave-one-out is not defined; give it a positive penalty factor"
         )
     target = data.target - data.offset
-    strengths, even = jnp.asarray(l2.T.reshape(-1)), bool(np.ptp(np.asarray(data.weights[0])) == 0)
+    strengths, even = jnp.asarray(l2.T.reshape(-1)), bool(np.ptp(np.asarray(data.weights)[0, :n]) == 0)
     missed = _missed(design, views, target, basis, strengths, jnp.asarray(problem.factor), even=even)
-    return np.asarray(data.target)[:, None] - np.asarray(missed)
+    return (np.asarray(data.target)[:, None] - np.asarray(missed))[:n]
 
 
 @functools.partial(jax.jit, static_argnames=("even",))
@@ -85,7 +85,8 @@ def _missed(
     else:
         fitted, leverage = (part.T for part in jax.lax.map(at, l2))
     missed = fitted / leverage if whole else (rest - fitted) / (slack[:, None] - leverage)
-    return jnp.concatenate([missed, rest / slack[:, None]], axis=1) / root
+    # Rows that only fill up have no weight.
+    return jnp.concatenate([missed, rest / slack[:, None]], axis=1) / jnp.where(root > 0, root, 1)
 
 
 def _off(basis: jax.Array, x: jax.Array) -> jax.Array:

@@ -21,7 +21,7 @@ ALL_COLUMNS = 512
 FEW_COLUMNS = 128
 """The same for other losses, whose Grams are made anew."""
 MANY_COLUMNS = 2048
-"""Up to this many columns the Gram is made of all of them at once, if `FULL_GRAM` allows."""
+"""Up to this many columns the store has all of them at once, if `FULL_GRAM` allows their Grams."""
 FULL_GRAM = 2**27
 """Entries of all training sets' Grams, up to which they are made of all columns at once: 1 GiB."""
 CHUNK = 10
@@ -53,7 +53,7 @@ class March:
         self.size = LONG_CHUNK if everything else CHUNK
         self.lanes = make_lanes(problem.loss, problem.data)
         self.split = find_split(np.asarray(problem.data.weights)) if gram else None
-        if everything or (gram and p <= MANY_COLUMNS and self.sets * p**2 <= FULL_GRAM):
+        if everything or (p <= MANY_COLUMNS and (self.sets * p**2 <= FULL_GRAM or not gram)):
             self.store = full_store(
                 problem.design, problem.views, problem.data, self.split, problem.intercept, gram=gram
             )
@@ -67,6 +67,7 @@ class March:
         self.b = np.zeros((self.f.size, 1 + p))
         self.b[:, 0], self.b[:, 1 + self.always] = null[:, 0], null[:, 1:]
         self.scale = problem.scale()[self.f]
+        self.varies = np.asarray(problem.views.varies)[self.f]
         self.level = np.zeros(self.f.size)
         if gram and problem.intercept:
             # Centered columns leave the intercept at the mean: it takes no part in the solution.
@@ -149,9 +150,10 @@ class March:
         before = None if self.before is None else self.before[m]
         near = screen.closeness(self.gradient[m], before, self.problem.factor, self.here[m], self.there[m], l1)
         active = np.union1d(np.flatnonzero(self.b[m, 1:]), self.always)
+        near[~self.varies[m]] = -1
         near[active] = np.inf
         # A lasso has no more active columns than there are rows, and seldom twice as many as a chunk ago.
-        rows = self.problem.design.shape[0]
+        rows = self.problem.shape[0]
         most = self._width(min(active.size + min(active.size, MANY), rows + active.size // 4) + SPARE)
         width = min(most, self._width(int(np.count_nonzero(near >= 1))))
         # What is in the store costs little more, and what the lane had last nothing: they fill what room there is.

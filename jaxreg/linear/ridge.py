@@ -106,6 +106,7 @@ def ridge_path(
         slopes = _from_samples(design, views, axes, gamma, factor)
     else:
         slopes = jnp.einsum("fpr,lfkr->lfkp", axes.vectors, gamma, precision="highest") / jnp.sqrt(factor)
+        slopes = jnp.where(views.varies[None, :, None, :], slopes, 0)
     return Ridge(jnp.concatenate([level[..., None], slopes], axis=-1), df)
 
 
