@@ -12,7 +12,7 @@ FLOORS = {
     "datasets": 0,
     "losses": 1, "penalties": 1,
     "objective": 2, "transforms": 2,
-    "solvers": 3, "linear": 3, "plots": 3,
+    "implicit": 3, "solvers": 3, "linear": 3, "plots": 3,
     "path": 4,
     "selection": 5,
     "io": 6, "report": 7, "cli": 7, "__main__": 7,
