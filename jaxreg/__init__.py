@@ -80,6 +80,7 @@ from jaxreg.penalties import (
 from jaxreg.selection import Bootstrap, Comparison, Selection, bootstrap, compare, cross_validate
 
 if TYPE_CHECKING:
+    from jaxreg.differentiable import fit_at
     from jaxreg.solvers import FISTA, OptaxSolver, Solver, solve, sweep
     from jaxreg.transforms import ProximalState, apply_prox, proximal
 
@@ -161,6 +162,7 @@ __all__ = [
     "compare",
     "cross_validate",
     "enable_compilation_cache",
+    "fit_at",
     "fit_path",
     "proximal",
     "solve",
@@ -169,6 +171,7 @@ __all__ = [
 
 # Optax takes a tenth of a second to import, which linear models need not wait for.
 _LATER = {
+    "differentiable": ("fit_at",),
     "solvers": ("FISTA", "OptaxSolver", "Solver", "solve", "sweep"),
     "transforms": ("ProximalState", "apply_prox", "proximal"),
 }

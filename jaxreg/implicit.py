@@ -21,8 +21,8 @@ differentiation for machine learning and optimization", NeurIPS.
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,75 @@ ITERATIONS = 2000
 Run = Callable[[Objective, Any, PyTree, Any], Solution]
 
 
+class Form(NamedTuple):
+    """How a pytree is put together from its floating-point leaves θ and all others."""
+
+    structure: Any
+    moves: tuple[bool, ...]
+
+    def join(self, theta: Sequence[Any], fixed: Sequence[Any]) -> Any:
+        """Return the pytree."""
+        some, others = iter(theta), iter(fixed)
+        return jax.tree.unflatten(self.structure, [next(some) if yes else next(others) for yes in self.moves])
+
+
+Respond = Callable[[Form, list[Any], list[Any], list[Any], Any, Any], Any]
+
+
+def attach(compute: Callable[..., Any], tree: PyTree, others: Any, respond: Respond) -> Any:
+    """`compute(tree, others)`, with a derivative in the floating-point leaves θ of `tree`, and none in `others`.
+
+    Args:
+        compute: what JAX cannot differentiate.
+        tree: what it depends on.
+        others: what else it takes.
+        respond: given the `Form` of the tree, θ, θ̇ (with None for what does not change), the other leaves, the
+            output, and `others`: the change of the output, linear in θ̇.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    form = Form(structure, tuple(_tree.is_float(leaf) for leaf in leaves))
+
+    @jax.custom_jvp
+    def computed(theta: list[Any], fixed: list[Any], others: Any) -> Any:
+        return compute(form.join(theta, fixed), others)
+
+    def rule(primals: Any, tangents: Any) -> Any:
+        theta, fixed, others = primals
+        output = computed(*primals)
+        dots = [None if isinstance(dot, SymbolicZero) else dot for dot in tangents[0]]
+        if all(dot is None for dot in dots):
+            return output, jax.tree.map(no_change, output)
+        return output, respond(form, theta, dots, fixed, output, others)
+
+    computed.defjvp(rule, symbolic_zeros=True)
+    theta, fixed = ([x for x, yes in zip(leaves, form.moves, strict=True) if yes is kind] for kind in (True, False))
+    return computed(theta, fixed, others)
+
+
+def no_change(leaf: Any) -> Any:
+    """Tangent 0."""
+    dtype = jnp.result_type(leaf)
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return jnp.zeros(jnp.shape(leaf), dtype)
+    return np.zeros(jnp.shape(leaf), jax.dtypes.float0)
+
+
+def is_traced(tree: PyTree) -> bool:
+    """Whether numbers cannot be looked at, under `jit`, `vmap` or another derivative."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def moving(theta: list[Any], dots: list[Any]) -> tuple[Callable[[list[Any]], list[Any]], list[Any], list[Any]]:
+    """What of θ changes: the function that gives θ from it, where it is, and its change."""
+
+    def whole(some: list[Any]) -> list[Any]:
+        each = iter(some)
+        return [leaf if dot is None else next(each) for leaf, dot in zip(theta, dots, strict=True)]
+
+    pairs = [(leaf, dot) for leaf, dot in zip(theta, dots, strict=True) if dot is not None]
+    return whole, [leaf for leaf, _ in pairs], [dot for _, dot in pairs]
+
+
 def differentiable(
     run: Run, objective: Objective, arrays: PyTree, data: Any, extra: Any, structure: Any, objects: tuple[Any, ...]
 ) -> Solution:
@@ -59,63 +128,29 @@ def differentiable(
         structure: of the whole parameters.
         objects: their leaves that JAX cannot trace, with None for all others.
     """
-    leaves, form = jax.tree.flatten((objective, data))
-    moves = tuple(_tree.is_float(leaf) for leaf in leaves)
 
-    @jax.custom_jvp
-    def solved(theta: list[Any], fixed: list[Any], arrays: PyTree, extra: Any) -> Solution:
-        return run(*_joined(form, moves, theta, fixed), arrays, extra)
-
-    def rule(primals: Any, tangents: Any) -> tuple[Solution, Solution]:
-        theta, fixed = primals[:2]
-        solution = solved(*primals)
-        still = [isinstance(dot, SymbolicZero) for dot in tangents[0]]
-        dots = [None if zero else dot for zero, dot in zip(still, tangents[0], strict=True)]
-        if all(still):
-            return solution, jax.tree.map(_no_change, solution)
-        found = _tree.overlay(_tree.partition(solution.params)[0], arrays)
-        static = {"form": form, "moves": moves, "structure": structure, "objects": objects}
+    def respond(form: Form, theta: Any, dots: Any, fixed: Any, solution: Solution, others: Any) -> Solution:
+        found = _tree.overlay(_tree.partition(solution.params)[0], others[0])
+        static = {"form": form, "structure": structure, "objects": objects}
         index = None
-        if _tree.size(found) > SMALL and not _is_traced((theta, fixed, found)):
+        if _tree.size(found) > SMALL and not is_traced((theta, fixed, found)):
             index = support_index(_reached(theta, fixed, found, **static))
         moved, value = _moved(theta, dots, fixed, found, solution.result, index, **static)
-        params = _tree.overlay(moved, jax.tree.map(_no_change, solution.params))
-        stats = jax.tree.map(_no_change, solution.stats)
-        stats = Stats(stats.steps, stats.stationarity, value.astype(stats.objective.dtype))
-        return solution, Solution(params, _no_change(solution.result), stats)
+        zero = jax.tree.map(no_change, solution)
+        stats = Stats(zero.stats.steps, zero.stats.stationarity, value.astype(solution.stats.objective.dtype))
+        return Solution(_tree.overlay(moved, zero.params), zero.result, stats)
 
-    solved.defjvp(rule, symbolic_zeros=True)
-    theta = [leaf for leaf, yes in zip(leaves, moves, strict=True) if yes]
-    fixed = [leaf for leaf, yes in zip(leaves, moves, strict=True) if not yes]
-    return solved(theta, fixed, arrays, extra)
-
-
-def _joined(form: Any, moves: tuple[bool, ...], theta: list[Any], fixed: list[Any]) -> tuple[Objective, Any]:
-    """Put objective and data together again."""
-    some, others = iter(theta), iter(fixed)
-    return jax.tree.unflatten(form, [next(some) if yes else next(others) for yes in moves])
-
-
-def _no_change(leaf: Any) -> Any:
-    """Tangent 0."""
-    dtype = jnp.result_type(leaf)
-    if jnp.issubdtype(dtype, jnp.inexact):
-        return jnp.zeros(jnp.shape(leaf), dtype)
-    return np.zeros(jnp.shape(leaf), jax.dtypes.float0)
-
-
-def _is_traced(tree: PyTree) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+    return attach(lambda tree, others: run(*tree, *others), (objective, data), (arrays, extra), respond)
 
 
 class _Problem:
     """An objective at a solution, as functions of one vector x and of the list θ."""
 
-    def __init__(self, fixed: Any, found: PyTree, form: Any, moves: Any, structure: Any, objects: Any) -> None:
+    def __init__(self, fixed: Any, found: PyTree, form: Form, structure: Any, objects: Any) -> None:
         whole = _tree.overlay(found, jax.tree.unflatten(structure, objects))
         params, self.rest = _tree.partition(whole)
         self.x, self.unravel = ravel_pytree(jax.tree.map(jnp.asarray, params))
-        self.join = functools.partial(_joined, form, moves, fixed=fixed)
+        self.join = functools.partial(form.join, fixed=fixed)
 
     def flat(self, tree: PyTree) -> jax.Array:
         """One vector of the floating-point leaves."""
@@ -144,7 +179,7 @@ class _Problem:
         return objective.value(_tree.overlay(self.unravel(x), self.rest), data)
 
 
-STATIC = ("form", "moves", "structure", "objects")
+STATIC = ("form", "structure", "objects")
 
 
 @functools.partial(jax.jit, static_argnames=STATIC)
@@ -162,18 +197,12 @@ def _moved(
     """Change of the parameters, and of the optimal value, which by the envelope theorem is that of the objective."""
     with highest_precision():
         problem = _Problem(fixed, found, **static)
-        moving = [leaf for leaf, dot in zip(theta, dots, strict=True) if dot is not None]
-        change = [dot for dot in dots if dot is not None]
-
-        def whole(moving: list[Any]) -> list[Any]:
-            some = iter(moving)
-            return [leaf if dot is None else next(some) for leaf, dot in zip(theta, dots, strict=True)]
-
+        whole, some, change = moving(theta, dots)
         if index is None and problem.x.size <= SMALL:
             index = np.arange(problem.x.size), np.ones(problem.x.size, bool)
-        moved = Fixpoint(problem, problem.x, theta).response(whole, moving, change, index)
+        moved = Fixpoint(problem, problem.x, theta).response(whole, some, change, index)
         moved = jnp.where(code == Result.DIVERGED, jnp.nan, moved)
-        value = jax.jvp(lambda moving: problem.value(problem.x, whole(moving)), (moving,), (change,))[1]
+        value = jax.jvp(lambda some: problem.value(problem.x, whole(some)), (some,), (change,))[1]
         return problem.unravel(moved), value
 
 
@@ -217,14 +246,14 @@ class Fixpoint:
         """Which coordinates J reaches: those that a random vector is not sent to 0 in."""
         return self.project(jax.random.normal(jax.random.key(1), self.x.shape, self.x.dtype)) != 0
 
-    def response(self, whole: Callable[[Any], Any], moving: Any, change: Any, index: Any) -> jax.Array:
-        """ẋ, linear in the change θ̇ of what moves in θ = whole(moving).
+    def response(self, whole: Callable[[Any], Any], some: Any, change: Any, index: Any) -> jax.Array:
+        """ẋ, linear in the change of what moves in θ = whole(some).
 
         The system is formed in the coordinates `index`, as `support_index` gives them; nowhere if that is None.
         """
         problem, step = self.problem, self.step
-        q = jax.jvp(lambda m: problem.gradient(self.x, whole(m)), (moving,), (change,))[1]
-        c = jax.jvp(lambda m: problem.prox(self.z, step, whole(m)), (moving,), (change,))[1]
+        q = jax.jvp(lambda some: problem.gradient(self.x, whole(some)), (some,), (change,))[1]
+        c = jax.jvp(lambda some: problem.prox(self.z, step, whole(some)), (some,), (change,))[1]
         right = self.project(c - step * (self.bend(c) + q))
         if index is None:
             return self.project(solve_symmetric(self._system, right, None, ITERATIONS)) + c

@@ -167,7 +167,7 @@ def _compiled(
 
 
 def _loop(
-    objective: Objective, params: PyTree, rest: PyTree, data: Any, solver: Solver, unroll: int | None
+    objective: Objective, params: PyTree, rest: PyTree, data: Any, solver: Solver, unroll: int | None = None
 ) -> Solution:
     penalty = objective.penalty
 
