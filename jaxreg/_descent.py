@@ -16,7 +16,7 @@ REACH = 2.0
 """Longest step of any number; in logarithms, a factor of seven."""
 SEARCH = 12
 """Trials along one direction."""
-FLAT = 1e-9
+FLAT = 1e-6
 """Relative decrease that is none."""
 
 

@@ -44,7 +44,8 @@ def fit_at(
 
     The solution comes from the engine, in float64. Arrays that come back, and derivatives, have JAX's default
     precision: turn on x64 for exact ones. Under `jit` and `vmap` the engine is called back, one problem after the
-    other, and derivatives take products with all of X; `solve` and `sweep` are made for these.
+    other, and derivatives take products with all of X; `solve` and `sweep` are made for these. Callbacks know x64 as
+    JAX's global setting only, and not as a context.
 
     Where no derivative exists, because a coefficient is about to enter or leave, that of the support found is returned.
     A fit that diverged has NaN.
@@ -72,7 +73,7 @@ def fit_at(
     >>> X, y, _ = load_diabetes()
     >>> grad = jax.grad(lambda lam: fit_at(X, y, lam)[0][2])(10.0)
     >>> round(float(grad), 3)
-    -0.285
+    -0.086
     """
     loss, penalty = loss or Squared(), penalty or L1()
     if not isinstance(penalty, Penalty):

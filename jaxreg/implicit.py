@@ -14,8 +14,8 @@ to `FORMED` coordinates. Elsewhere each iteration takes a product with the Hessi
 J is taken at x + t s, where s is the subgradient of g at x nearest to −∇f: so it is that of the support that was found,
 also where a solution is not exact, or where a coordinate is on the edge, at which the derivative itself does not exist.
 
-Source: Bertrand, Klopfenstein, Blondel, Vaiter, Gramfort & Salmon (2020), "Implicit differentiation of Lasso-type models
-for hyperparameter optimization", ICML; Blondel et al. (2022), "Efficient and modular implicit differentiation",
+Source: Bertrand, Klopfenstein, Blondel, Vaiter, Gramfort & Salmon (2020), "Implicit differentiation of Lasso-type
+models for hyperparameter optimization", ICML; Blondel et al. (2022), "Efficient and modular implicit differentiation",
 NeurIPS; that it holds for nonsmooth maps, Bolte, Le, Pauwels & Silveti-Falls (2021), "Nonsmooth implicit
 differentiation for machine learning and optimization", NeurIPS.
 """

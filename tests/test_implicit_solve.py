@@ -87,7 +87,9 @@ def test_unrolled_derivatives_become_implicit_ones(x64):
     assert (int(solution.result), int(solution.stats.steps)) == (Result.MAX_STEPS, 5)
 
 
-@pytest.mark.parametrize(("unroll", "error"), [(0, ValueError), (2.5, TypeError), ("all", TypeError), (True, TypeError)])
+@pytest.mark.parametrize(
+    ("unroll", "error"), [(0, ValueError), (2.5, TypeError), ("all", TypeError), (True, TypeError)]
+)
 def test_unroll_is_checked(unroll, error):
     with pytest.raises(error, match="unroll must be"):
         solve(LASSO, jnp.zeros(2), (jnp.eye(2), jnp.ones(2)), unroll=unroll)
@@ -95,18 +97,27 @@ def test_unroll_is_checked(unroll, error):
 
 def test_on_the_edge_the_support_found_counts(x64):
     X, y = jnp.eye(4)[:, :2] * 2, jnp.array([1.0, 0.5, 0.0, 0.0])  # b = y/2 − λ, cut at zero
-    coef = lambda lam: solve(LASSO.at(lam), jnp.zeros(2), (X, y), solver=EXACT).params
+
+    def coef(lam):
+        return solve(LASSO.at(lam), jnp.zeros(2), (X, y), solver=EXACT).params
+
     np.testing.assert_allclose(jax.jacfwd(coef)(0.2), [-1.0, -1.0])
     np.testing.assert_allclose(jax.jacfwd(coef)(0.25), [-1.0, 0.0])  # the second is about to enter
     np.testing.assert_allclose(jax.jacfwd(coef)(0.3), [-1.0, 0.0])
-    tied = lambda y: solve(Objective(Squared(), SLOPE(0.1, weights=[2.0, 1.0]), linear), jnp.zeros(2), (X, y)).params
+
+    def tied(y):
+        return solve(Objective(Squared(), SLOPE(0.1, weights=[2.0, 1.0]), linear), jnp.zeros(2), (X, y)).params
+
     np.testing.assert_allclose(jax.jacfwd(tied)(jnp.array([1.0, 0.9, 0.0, 0.0]))[:, :2], [[0.25, 0.25], [0.25, 0.25]])
 
 
 def test_what_is_not_unique_has_no_derivative(x64):
     x = gaussian(30, 1, 0.0).X
     X, y = jnp.concatenate([x, x], axis=1), jnp.asarray(x[:, 0])
-    coef = lambda X, lam: solve(LASSO.at(lam), jnp.zeros(2), (X, y), solver=EXACT).params
+
+    def coef(X, lam):
+        return solve(LASSO.at(lam), jnp.zeros(2), (X, y), solver=EXACT).params
+
     # Both columns alike: of all shares the even one is followed, and its sum is certain.
     np.testing.assert_allclose(jax.jacfwd(coef, argnums=1)(X, 0.1), [-0.5, -0.5], rtol=1e-9)
     apart = jax.jvp(lambda X: coef(X, 0.1), (X,), (X * jnp.array([1.0, 0.0]),))[1]
@@ -129,12 +140,17 @@ def test_models_and_trees(x64):
     network, predict = equinox_network()
     network = jax.tree.map(lambda leaf: leaf.astype(float) if hasattr(leaf, "dtype") else leaf, network)
     model = Objective(Squared(), L1(), predict)
-    slope = jax.grad(lambda lam: quiet(solve, model.at(lam), network, (X, y), solver=FISTA(max_steps=5)).stats.objective)
+    slope = jax.grad(
+        lambda lam: quiet(solve, model.at(lam), network, (X, y), solver=FISTA(max_steps=5)).stats.objective
+    )
     assert np.isfinite(slope(0.05))
 
 
 def test_what_a_function_closes_over_is_refused(x64):
     X, y = arrays(gaussian(20, 3, 0.0), np.float64)
-    total = lambda a: solve(Objective(Squared(), L1(0.1), lambda b, X: a * X @ b), jnp.zeros(3), (X, y)).params.sum()
+
+    def total(a):
+        return solve(Objective(Squared(), L1(0.1), lambda b, X: a * X @ b), jnp.zeros(3), (X, y)).params.sum()
+
     with pytest.raises(Exception, match="tracer"):
         jax.grad(total)(1.0)
