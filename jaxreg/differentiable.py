@@ -15,6 +15,7 @@ from jaxreg.linear.arguments import linear_data, tolerance
 from jaxreg.linear.design import is_sparse
 from jaxreg.linear.free import free_columns
 from jaxreg.losses import Loss, Squared
+from jaxreg.losses._base import Coupled, Joint
 from jaxreg.objective import weighted_mean
 from jaxreg.path import fit_all, make_problem, original_scale, shares, warn
 from jaxreg.penalties import L1, Penalty
@@ -52,7 +53,7 @@ def fit_at(
 
     Args:
         X: features, (n, p), as for `fit_path`; a sparse matrix has no derivative, and is not for `jit` and `vmap`.
-        y: target, (n,).
+        y: target, (n,). Several responses, classes, and survival are for `solve`.
         lam: strength λ ≥ 0, one number.
         loss: `Squared()` unless given.
         penalty: `L1()` unless given; its own strength is not used.
@@ -80,6 +81,9 @@ def fit_at(
         raise TypeError(f"penalty must be a jaxreg penalty such as L1(), got {penalty!r}")
     if not isinstance(loss, Loss):
         raise TypeError(f"loss must be a jaxreg loss such as Squared(), got {loss!r}")
+    if isinstance(loss, (Joint, Coupled)) or (np.ndim(y) > 1 and np.shape(y)[1] != 1):
+        what = f"{type(loss).__name__} with y of shape {np.shape(y)}"
+        raise TypeError(f"fit_at takes one target a row, got {what}: use Objective and solve, which are for any model")
     if np.ndim(lam):
         raise ValueError(f"lam must be one number, got shape {np.shape(lam)}; strengths per column are weights")
     _check.number("lam", lam)
@@ -141,7 +145,7 @@ class _How:
             data = linear_data(X, y, loss, penalty, sample_weight, offset, None)
             problem = make_problem(data, loss, data.sample_weight[None], self.intercept, self.standardize)
             mix = shares(penalty, None)
-            fits = fit_all(problem, penalty, mix, [float(penalty.lam)], None, self.tol, None)[1]
+            fits = fit_all(problem, data.penalty, mix, [float(penalty.lam)], None, self.tol, None)[1]
             some, level = original_scale(problem, fits)
         coef, slopes = np.zeros((2, self.shape[1]))
         coef[fits.working], slopes[fits.working] = some[0, 0, 0], fits.slopes[0, 0, 0]
@@ -169,7 +173,7 @@ class _How:
         # A penalty of magnitudes has a subgradient at this point that is 0 wherever the point is.
         apart = all(isinstance(atom, Absolute) for atom in numbers.penalty.atoms)
         with jax.enable_x64(True):
-            free = free_columns(numbers.penalty, p)[0]
+            free = free_columns(numbers.penalty, (p,))[0]
         index = np.flatnonzero((np.asarray(slopes) != 0) | free | (not apart))
         width = min(max(64, 1 << max(index.size - 1, 0).bit_length()), p)
         return np.pad(index, (0, width - index.size)), np.arange(width) < index.size

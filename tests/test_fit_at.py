@@ -131,7 +131,7 @@ def test_bad_input():
         fit_at(X, y, -1.0)
     with pytest.raises(TypeError, match="penalty must be"):
         fit_at(X, y, 0.1, penalty="l1")
-    with pytest.raises(TypeError, match="Cox couples the samples"):
+    with pytest.raises(TypeError, match="one target a row, got Cox"):
         fit_at(X, np.stack([y, y > 0], axis=1), 0.1, loss=Cox())
 
 
