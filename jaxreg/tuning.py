@@ -134,7 +134,7 @@ def tune(
     if fold_id is not None:
         count = int(fold_id.max()) + 1
         start = _tree.map_floats(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), params)
-    now, best = start, start
+    now = start
 
     def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal now
@@ -149,8 +149,7 @@ def tune(
     lams = unravel(np.exp(trace.best))
     final = _with_penalty(objective, penalty, lams)
     # With folds, what they were for is a fit to all of the data.
-    best = params if fold_id is not None else now
-    solution = solve(final, best, data, solver=solver)
+    solution = solve(final, params if fold_id is not None else now, data, solver=solver)
     return _tuning(trace, unravel, solution.params, final.whole)
 
 
