@@ -19,9 +19,11 @@ from jaxreg.penalties._group import L21, GroupLasso, OverlappingGroupLasso, Spar
 from jaxreg.penalties._group_nonconvex import GroupMCP, GroupSCAD
 from jaxreg.penalties._intervals import Box, Interval, LInfBall, NonNegative
 from jaxreg.penalties._isotonic import Monotone
+from jaxreg.penalties._k_support import KSupport
 from jaxreg.penalties._nested import TreeGroupLasso
 from jaxreg.penalties._nonconvex import MCP, SCAD, Folded, LogSum
-from jaxreg.penalties._sharp import L0, Lq
+from jaxreg.penalties._settled import Settled, is_sharp, settled
+from jaxreg.penalties._sharp import L0, Lq, Sharp
 from jaxreg.penalties._smooth import HuberizedL1, PseudoHuber
 from jaxreg.penalties._sorted import SLOPE, LInf, benjamini_hochberg
 from jaxreg.penalties._spectral import Nuclear
@@ -51,6 +53,7 @@ __all__ = [
     "Grouped",
     "HuberizedL1",
     "Interval",
+    "KSupport",
     "L1Ball",
     "L2Ball",
     "LInf",
@@ -67,6 +70,8 @@ __all__ = [
     "Penalty",
     "PseudoHuber",
     "Separable",
+    "Settled",
+    "Sharp",
     "Simplex",
     "Smooth",
     "SparseGroupLasso",
@@ -75,4 +80,6 @@ __all__ = [
     "TotalVariation2D",
     "TreeGroupLasso",
     "benjamini_hochberg",
+    "is_sharp",
+    "settled",
 ]
