@@ -82,8 +82,10 @@ from jaxreg.penalties import (
 from jaxreg.selection import Bootstrap, Comparison, Selection, bootstrap, compare, cross_validate
 
 if TYPE_CHECKING:
+    from jaxreg.differentiable import fit_at
     from jaxreg.solvers import FISTA, OptaxSolver, Solver, solve, sweep
     from jaxreg.transforms import ProximalState, apply_prox, proximal
+    from jaxreg.tuning import Tuning, descend, tune
 
 __version__ = "0.1.0"
 
@@ -158,23 +160,29 @@ __all__ = [
     "TotalVariation",
     "TotalVariation2D",
     "TreeGroupLasso",
+    "Tuning",
     "Tweedie",
     "apply_prox",
     "benjamini_hochberg",
     "bootstrap",
     "compare",
     "cross_validate",
+    "descend",
     "enable_compilation_cache",
+    "fit_at",
     "fit_path",
     "proximal",
     "solve",
     "sweep",
+    "tune",
 ]
 
 # Optax takes a tenth of a second to import, which linear models need not wait for.
 _LATER = {
+    "differentiable": ("fit_at",),
     "solvers": ("FISTA", "OptaxSolver", "Solver", "solve", "sweep"),
     "transforms": ("ProximalState", "apply_prox", "proximal"),
+    "tuning": ("Tuning", "descend", "tune"),
 }
 
 
