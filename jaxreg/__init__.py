@@ -75,13 +75,27 @@ from jaxreg.penalties import (
     TotalVariation,
     TotalVariation2D,
     TreeGroupLasso,
+    Units,
     benjamini_hochberg,
+    by_axis,
 )
 from jaxreg.selection import Bootstrap, Comparison, Selection, bootstrap, compare, cross_validate
 
 if TYPE_CHECKING:
     from jaxreg.solvers import FISTA, OptaxSolver, Solver, solve, sweep
-    from jaxreg.transforms import ProximalState, apply_prox, proximal
+    from jaxreg.transforms import (
+        ProximalState,
+        adagrad_metric,
+        adam_metric,
+        apply_prox,
+        fista,
+        prox_adamw,
+        prox_sgd,
+        proximal,
+        refit_support,
+        rms_metric,
+        svrg,
+    )
 
 __version__ = "0.1.0"
 
@@ -155,22 +169,44 @@ __all__ = [
     "TotalVariation2D",
     "TreeGroupLasso",
     "Tweedie",
+    "Units",
+    "adagrad_metric",
+    "adam_metric",
     "apply_prox",
     "benjamini_hochberg",
     "bootstrap",
+    "by_axis",
     "compare",
     "cross_validate",
     "enable_compilation_cache",
+    "fista",
     "fit_path",
+    "prox_adamw",
+    "prox_sgd",
     "proximal",
+    "refit_support",
+    "rms_metric",
     "solve",
+    "svrg",
     "sweep",
 ]
 
 # Optax takes a tenth of a second to import, which linear models need not wait for.
 _LATER = {
     "solvers": ("FISTA", "OptaxSolver", "Solver", "solve", "sweep"),
-    "transforms": ("ProximalState", "apply_prox", "proximal"),
+    "transforms": (
+        "ProximalState",
+        "adagrad_metric",
+        "adam_metric",
+        "apply_prox",
+        "fista",
+        "prox_adamw",
+        "prox_sgd",
+        "proximal",
+        "refit_support",
+        "rms_metric",
+        "svrg",
+    ),
 }
 
 

@@ -1,5 +1,7 @@
 """Shrinkage of groups in a diagonal metric, by one equation in one unknown for each group."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -50,7 +52,7 @@ def shrink_in_metric(layout: Layout, v: jax.Array, d: jax.Array, threshold: jax.
     start = jnp.where(alive, jnp.maximum(group_norms(layout, fixed_v) - steepest, 0), 0)
     eps = jnp.finfo(v.dtype).eps
 
-    def step(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def step(state: Any) -> Any:
         count, r, _ = state
         ahead = climb(fixed_v, fixed_pull, r)
         going = alive & (ahead > r * (1 + 2 * eps))
