@@ -80,6 +80,7 @@ from jaxreg.penalties import (
     by_axis,
 )
 from jaxreg.selection import Bootstrap, Comparison, Selection, bootstrap, compare, cross_validate
+from jaxreg.structure import Compacted, Link, Sparsity, compact, describe, sequential, sparsity
 
 if TYPE_CHECKING:
     from jaxreg.solvers import FISTA, OptaxSolver, Solver, solve, sweep
@@ -112,6 +113,7 @@ __all__ = [
     "Blocks",
     "Bootstrap",
     "Box",
+    "Compacted",
     "Comparison",
     "Constraint",
     "Cox",
@@ -132,6 +134,7 @@ __all__ = [
     "L2Ball",
     "LInf",
     "LInfBall",
+    "Link",
     "LogSum",
     "Logistic",
     "Loss",
@@ -161,6 +164,7 @@ __all__ = [
     "Solution",
     "Solver",
     "SparseGroupLasso",
+    "Sparsity",
     "Squared",
     "SquaredHinge",
     "Stats",
@@ -176,8 +180,10 @@ __all__ = [
     "benjamini_hochberg",
     "bootstrap",
     "by_axis",
+    "compact",
     "compare",
     "cross_validate",
+    "describe",
     "enable_compilation_cache",
     "fista",
     "fit_path",
@@ -186,7 +192,9 @@ __all__ = [
     "proximal",
     "refit_support",
     "rms_metric",
+    "sequential",
     "solve",
+    "sparsity",
     "svrg",
     "sweep",
 ]

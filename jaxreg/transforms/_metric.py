@@ -41,8 +41,8 @@ def adam_metric(b2: Any = 0.999, eps: Any = 1e-8, eps_root: Any = 0.0) -> Metric
 
     >>> tx = optax.adam(0.1)
     >>> _, state = tx.update(jnp.array([3.0]), tx.init(jnp.zeros(1)))
-    >>> adam_metric()(state).round(3)
-    Array([3.], dtype=float32)
+    >>> round(float(adam_metric()(state)[0]), 3)
+    3.0
     """
     _check.number("b2", b2, high=1.0)
     _check.number("eps", eps)
