@@ -102,12 +102,12 @@ class _Joint:
         link = self.link
         leading_in = np.moveaxis(work[self.kernel], link.axis, 0)
         leading_out = np.moveaxis(work[self.into], link.into_axis, 0)  # a view: writing to it writes to the kernel
-        idle = ~leading_in.reshape(self.units, -1).any(axis=1)
+        alive = np.asarray(leading_in.reshape(self.units, -1).any(axis=1))
         by_unit = np.stack([leading_out[self.inputs(np.array([u]))].ravel() for u in range(self.units)])
-        used = by_unit.any(axis=1)
+        used = np.asarray(by_unit.any(axis=1))
         change = False
         constants = self._constants(work)
-        for unit in np.flatnonzero((idle | ~used) & ~self.dropped):
+        for unit in np.flatnonzero(~((alive & used) | self.dropped)):
             rows = self.inputs(np.array([unit]))
             if used[unit] and constants[unit] != 0:
                 if not self._can_fold(work):
