@@ -126,8 +126,7 @@ def proximal(
         if _tree.floats(params):  # optax maps states by initializing them with a placeholder that has no leaves
             penalty.value(params)  # an unknown path or a misfitting weight fails here, before training starts,
             if metric is not None:  # and so does a metric that is not to be had
-                floats, _ = _tree.partition(params)
-                jax.eval_shape(lambda p: _prox(penalty.prox_part, p, 1.0, metric, inner), floats)
+                _prox(penalty.prox_part, params, 1.0, metric, inner)
         return ProximalState(jnp.zeros((), jnp.int32), own_copy(penalty), inner)
 
     def update(
