@@ -1,6 +1,7 @@
 """`fit_path`: a linear model at every strength."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any, Self
@@ -11,12 +12,14 @@ import numpy as np
 
 from jaxreg._result import describe_failures
 from jaxreg.linear import Fits, Problem, fit, make_views
-from jaxreg.linear.arguments import LinearData, linear_data, mixes, tolerance, vector
+from jaxreg.linear.arguments import LinearData, linear_data, mixes, tolerance
 from jaxreg.linear.design import is_sparse
 from jaxreg.linear.freedom import degrees_of_freedom
 from jaxreg.linear.generic import fit_generic, generic_lam_max
 from jaxreg.linear.grid import make_grid, spread
+from jaxreg.linear.targets import offsets
 from jaxreg.losses import Loss, Squared
+from jaxreg.losses._base import Coupled
 from jaxreg.penalties import L1, Elastic, ElasticNet, Penalty
 from jaxreg.plots import PathDisplay
 
@@ -29,8 +32,9 @@ class Path:
 
     Attributes:
         lams: strengths, (L,).
-        coef: coefficients on the scale of the X that was given, (L, p).
-        intercept: (L,), 0 if none was fitted.
+        coef: coefficients on the scale of the X that was given, (L, p); (L, p, k) where a sample has k outputs: several
+            responses, or the classes of `Multinomial`.
+        intercept: (L,) or (L, k), 0 if none was fitted.
         gap: duality gap relative to the null model's objective, (L,); NaN where no dual bound is known (λ = 0, and
             penalties that are not convex or have no conjugate).
         kkt: largest residual of the optimality condition, relative to the gradient at the null model, (L,).
@@ -58,11 +62,11 @@ class Path:
 
     @property
     def nonzero(self) -> np.ndarray:
-        """Number of nonzero coefficients, (L,)."""
-        return (self.coef != 0).sum(axis=1)
+        """Number of features with a nonzero coefficient, (L,)."""
+        return _used(self.coef).sum(axis=1)
 
-    def coef_at(self, lam: float) -> tuple[np.ndarray, float]:
-        """Coefficients (p,) and intercept at a strength, linearly interpolated between grid points.
+    def coef_at(self, lam: float) -> tuple[np.ndarray, Any]:
+        """Coefficients (p, …) and intercept at a strength, linearly interpolated between grid points.
 
         Raises:
             ValueError: if `lam` is outside the grid.
@@ -74,10 +78,10 @@ class Path:
         after = int(np.searchsorted(-self.lams, -lam))
         before = max(after - 1, 0)
         if self.lams[after] == lam or before == after:
-            return self.coef[after].copy(), float(self.intercept[after])
+            return self.coef[after].copy(), self.intercept[after]
         share = (self.lams[before] - lam) / (self.lams[before] - self.lams[after])
         coef = (1 - share) * self.coef[before] + share * self.coef[after]
-        return coef, float((1 - share) * self.intercept[before] + share * self.intercept[after])
+        return coef, (1 - share) * self.intercept[before] + share * self.intercept[after]
 
     def predict(self, X: Any, lam: float | None = None, kind: str = "mean", offset: Any = None) -> np.ndarray:
         """Predict for new rows.
@@ -85,12 +89,12 @@ class Path:
         Args:
             X: (n, p), dense or scipy.sparse.
             lam: a strength; None for all of them.
-            kind: "mean" for the expected target (a probability for the logistic loss), "link" for the
-                linear predictor.
-            offset: (n,), added to the linear predictor.
+            kind: "mean" for the expected target (a probability for the logistic loss, those of all classes for the
+                multinomial, a relative hazard for Cox), "link" for the linear predictor.
+            offset: (n,) or (n, k), added to the linear predictor.
 
         Returns:
-            (n,) for one strength, (n, L) for all.
+            (n,) for one strength, (n, L) for all; (n, k) and (n, L, k) where a sample has k outputs.
 
         Raises:
             ValueError: if shapes disagree, `lam` is outside the grid, or `kind` is unknown.
@@ -99,9 +103,12 @@ class Path:
         if X.ndim != 2 or X.shape[1] != self.coef.shape[1]:
             raise ValueError(f"X must have shape (rows, {self.coef.shape[1]}), got {X.shape}")
         coef, intercept = (self.coef, self.intercept) if lam is None else self.coef_at(lam)
-        link = X @ np.asarray(coef).T + intercept
+        coef = np.moveaxis(np.asarray(coef), -1 if self.coef.ndim == 2 else -2, 0)
+        link = (X @ coef.reshape(len(coef), -1)).reshape(-1, *coef.shape[1:]) + intercept
         if offset is not None:
-            link = link + vector("offset", offset, X.shape[0]).reshape(-1, *[1] * (link.ndim - 1))
+            outputs = self.coef.shape[2:]
+            shift = offsets(offset, X.shape[0], outputs)
+            link = link + (shift if lam is not None else shift[:, None])
         return _as_kind(self.loss, link, kind)
 
     def plot(self, **options: Any) -> PathDisplay:
@@ -146,16 +153,19 @@ def fit_path(
     Args:
         X: features, (n, p): numpy or JAX array, data frame of numbers, or scipy.sparse array or matrix, which is
             centered and scaled without being filled.
-        y: target, (n,); 0 or 1 for `Logistic`.
-        loss: `Squared()` unless given.
-        penalty: `L1()` unless given. `L1`, `L2` and `ElasticNet`, with penalty factors as their `weight`, are solved
-            by active sets; any other penalty of a vector by accelerated proximal gradients, which is slower and
-            certified alike. Its own strength is not used; those of the members of a sum are, as relative ones. A
-            solution of one that is not convex is stationary, and near that of the λ before.
+        y: target, (n,); 0 or 1 for `Logistic`; (n, k) for k responses, over which the loss is summed; labels 0 … k − 1
+            or shares (n, k) for `Multinomial`; columns time, event[, start, strata] for `Cox`, which has no intercept.
+        loss: any smooth one, `Squared()` unless given.
+        penalty: `L1()` unless given; any but `Masked` and `Blocks`. With one output, `L1`, `L2` and `ElasticNet`, with
+            penalty factors as their `weight`, are solved by active sets; all else by accelerated proximal gradients,
+            which is slower and certified alike. Where a sample has k outputs, coefficients are (p, k): `L21` keeps or
+            drops features for all outputs together, and a weight of p factors is that of the rows. Its own strength is
+            not used; those of the members of a sum are, as relative ones. A solution of one that is not convex is
+            stationary, and near that of the λ before.
         lams: number of strengths, or the strengths in any order; they come back in decreasing order.
         lam_min_ratio: smallest strength as a share of the largest, for a number of strengths.
         sample_weight: weights w ≥ 0, (n,).
-        offset: offsets o on the link scale, (n,).
+        offset: offsets o on the link scale, (n,), or (n, k) for k outputs.
         intercept: whether to fit b₀, which is never penalized; without it, columns are not centered.
         standardize: whether to penalize standardized columns.
         tol: bound on the relative duality gap.
@@ -181,7 +191,7 @@ def fit_path(
         data = linear_data(X, y, loss, penalty, sample_weight, offset, dtype)
         problem = make_problem(data, loss, data.sample_weight[None], intercept, standardize)
         mix = shares(penalty, None)
-        grid, fits = fit_all(problem, penalty, mix, lams, lam_min_ratio, tol, reporter(progress))
+        grid, fits = fit_all(problem, data.penalty, mix, lams, lam_min_ratio, tol, reporter(progress))
         path = make_paths(problem, fits, penalty, mix, grid)[0]
     warn(path.result)
     return path
@@ -202,26 +212,34 @@ def fit_all(
     report: Callable[[int, int], None] | None,
 ) -> tuple[np.ndarray, Fits]:
     """Strengths (R, L), and the fits at them: by the active set for elastic penalties, else by the generic solver."""
-    if isinstance(penalty, Elastic):
+    if isinstance(penalty, Elastic) and problem.plain:
         grid = np.stack([make_grid(problem, r, lams, lam_min_ratio) for r in mix])
         return grid, fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, report)
-    grid = spread(problem, lambda: generic_lam_max(problem, penalty), lams, lam_min_ratio)
-    return grid[None], fit_generic(problem, penalty, grid, tol, report)
+    grids, fits = [], []
+    for r in mix:
+        one = _with_mix(penalty, r)
+        grids.append(spread(problem, functools.partial(generic_lam_max, problem, one), lams, lam_min_ratio))
+        fits.append(fit_generic(problem, one, grids[-1], tol, report))
+    joined = (np.concatenate(parts, axis=2) for parts in list(zip(*fits, strict=True))[1:])
+    return np.stack(grids), Fits(fits[0].working, *joined)
 
 
 def make_problem(data: LinearData, loss: Loss, weights: np.ndarray, intercept: bool, standardize: bool) -> Problem:
     """Standardize for every training set, given by its sample weights (F, n), and fit the null models."""
     design, intercept = data.design, bool(intercept)
     views = make_views(design, weights, intercept, bool(standardize))
-    return Problem.make(design, views, loss, data.target, data.offset, data.factor, intercept)
+    # A constant changes nothing in a loss of coupled samples: columns may be centered all the same.
+    level = intercept and not isinstance(loss, Coupled)
+    return Problem.make(design, views, loss, data.encoded, data.offset, data.factor, level)
 
 
 def original_scale(problem: Problem, fits: Fits, sets: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes (L, F, R, a) of the ever-active columns and intercepts (L, F, R) for X as it was given."""
-    scale = np.asarray(problem.views.scale)[sets, fits.working][None, :, None]
-    mean = np.asarray(problem.views.mean)[sets, fits.working][None, :, None]
-    slopes = fits.slopes[:, sets] / scale
-    return slopes, fits.intercept[:, sets] - np.einsum("lfra,lfra->lfr", slopes, np.broadcast_to(mean, slopes.shape))
+    """Slopes (L, F, R, a, …) of the ever-active columns and intercepts (L, F, R, …) for X as it was given."""
+    scale, mean = (np.asarray(part)[sets, fits.working] for part in (problem.views.scale, problem.views.mean))
+    slopes = fits.slopes[:, sets] / scale.reshape(1, scale.shape[0], 1, -1, *[1] * (fits.slopes.ndim - 4))
+    if isinstance(problem.loss, Coupled):
+        return slopes, np.zeros_like(fits.intercept[:, sets])
+    return slopes, fits.intercept[:, sets] - np.einsum("lfra...,fa->lfr...", slopes, mean)
 
 
 def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, grid: np.ndarray) -> list[Path]:
@@ -231,10 +249,10 @@ def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, 
     deviance = fits.deviance[:, 0]
     paths = []
     for r in range(len(mix)):
-        coef = np.zeros((len(fits.slopes), p))
+        coef = np.zeros((len(fits.slopes), p, *slopes.shape[4:]))
         coef[:, fits.working] = slopes[:, 0, r]
         df = fits.df[:, 0, r]
-        generic = not isinstance(penalty, Elastic)
+        generic = not (isinstance(penalty, Elastic) and problem.plain)
         if np.isnan(df).any() and not generic:
             b = np.concatenate([fits.intercept[:, 0, r, None], fits.slopes[:, 0, r]], axis=1)
             df = degrees_of_freedom(problem, fits.working, b, grid[r] * (1 - mix[r]), grid[r] * mix[r])
@@ -252,7 +270,7 @@ def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, 
                 penalty=_with_mix(penalty, mix[r]),
                 stats={
                     "steps": fits.steps[:, 0, r],
-                    "ever_active": int(coef.any(axis=0).sum()) if generic else fits.working.size,
+                    "ever_active": int(_used(coef).any(axis=0).sum()) if generic else fits.working.size,
                     "solver": "generic" if generic else "active set",
                 },
             )
@@ -262,6 +280,11 @@ def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, 
 
 def _with_mix(penalty: Penalty, mix: float) -> Penalty:
     return dataclasses.replace(penalty, l1_ratio=float(mix)) if isinstance(penalty, ElasticNet) else penalty
+
+
+def _used(coef: np.ndarray) -> np.ndarray:
+    """Which features (L, p) have a nonzero coefficient, for any output."""
+    return (coef != 0).reshape(*coef.shape[:2], -1).any(axis=2)
 
 
 def _as_kind(loss: Loss, link: np.ndarray, kind: str) -> np.ndarray:

@@ -34,7 +34,7 @@ ERRORS = {
     "no column": ((X[:, :0], Y), {}, ValueError, "1 column"),
     "flat X": ((X[:, 0], Y), {}, ValueError, "X must be two-dimensional"),
     "short y": ((X, Y[:-1]), {}, ValueError, "y must have one value per row of X, shape (60,), got shape (59,)"),
-    "wide y": ((X, np.stack([Y, Y], 1)), {}, ValueError, "y must have one value per row"),
+    "wide y": ((X, np.stack([Y, Y], 1)[1:]), {}, ValueError, "y must have one value per row"),
     "short weights": ((X, Y), {"sample_weight": np.ones(3)}, ValueError, "sample_weight must have one value"),
     "negative weights": ((X, Y), {"sample_weight": -np.ones(60)}, ValueError, "sample_weight must not be negative"),
     "no weight": ((X, Y), {"sample_weight": np.zeros(60)}, ValueError, "positive for at least 2 rows"),

@@ -183,8 +183,12 @@ ERRORS = {
     "groups": ({"penalty": jr.GroupLasso(groups=[0, 0, 1])}, ValueError, "3"),
     "free": ({"penalty": jr.MCP(weight=np.zeros(P))}, ValueError, "MCP leaves every column unpenalized"),
     "quantile": ({"loss": jr.Quantile()}, TypeError, "and Quantile has kinks"),
-    "multinomial": ({"loss": jr.Multinomial()}, TypeError, "and Multinomial has several that belong together"),
-    "cox": ({"loss": jr.Cox()}, TypeError, "and Cox couples the samples"),
+    "multinomial": (
+        {"loss": jr.Multinomial()},
+        ValueError,
+        "y must be class labels 0, 1, 2, … for the multinomial loss",
+    ),
+    "cox": ({"loss": jr.Cox()}, ValueError, "y must have 2 to 4 columns (time, event, start, strata)"),
     "bad lams": ({"penalty": jr.MCP(), "lams": []}, ValueError, "lams is empty"),
 }
 

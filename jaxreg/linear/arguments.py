@@ -4,31 +4,32 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxreg import _check
 from jaxreg.linear.design import Design, as_design
 from jaxreg.linear.free import check_penalty, free_columns
+from jaxreg.linear.targets import offsets, responses, survival, vector
 from jaxreg.losses import Loss
 from jaxreg.losses._base import Coupled, Joint, Nonsmooth
-from jaxreg.penalties import Elastic, ElasticNet, Penalty
-
-_REFUSED = {
-    Nonsmooth: "has kinks, where steps along gradients do not settle: take Huber for outliers, or minimize it by its "
-    "own prox and conjugate, which certify the result",
-    Joint: "has several that belong together; use Objective and solve, with a penalty such as L21",
-    Coupled: "couples the samples; use Objective and solve",
-}
+from jaxreg.penalties import Elastic, ElasticNet, Penalty, Separable, Sum
 
 
 @dataclasses.dataclass(frozen=True)
 class LinearData:
-    """Checked data of a linear model. Weights, offset and factors are float64 and full length."""
+    """Checked data of a linear model. Weights, offset and factors are float64 and full length.
+
+    The target is there as rows that can be taken apart, (n,) or (n, columns), and as the loss encodes it. The penalty
+    is the one given, with penalty factors that fit coefficients (p, k) where a sample has k outputs.
+    """
 
     design: Design
     target: np.ndarray
+    encoded: Any
     sample_weight: np.ndarray
     offset: np.ndarray
+    penalty: Penalty
     factor: np.ndarray
 
 
@@ -43,49 +44,50 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
         raise TypeError(f"loss must be a jaxreg loss such as Squared(), got {loss!r}")
     if not isinstance(penalty, Penalty):
         raise TypeError(f"penalty must be a jaxreg penalty such as L1(), got {penalty!r}")
-    if isinstance(loss, (Nonsmooth, Joint, Coupled)):
-        name, why = type(loss).__name__, _REFUSED[next(kind for kind in _REFUSED if isinstance(loss, kind))]
-        raise TypeError(f"linear models take losses of one smooth prediction, and {name} {why}")
+    if isinstance(loss, Nonsmooth):
+        raise TypeError(
+            f"linear models take smooth losses, and {type(loss).__name__} has kinks, where gradient steps do not "
+            "settle: take Huber for outliers, or minimize it by its own prox and conjugate, which certify the result"
+        )
     design = as_design(X, dtype)
     n, p = design.shape
-    target = vector("y", y, n)
+    target = survival(y, n) if isinstance(loss, Coupled) else responses("y", y, n)
     weights = np.ones(n) if sample_weight is None else vector("sample_weight", sample_weight, n)
     if (weights < 0).any() or not (weights > 0).sum() >= 2:
         raise ValueError("sample_weight must not be negative, and must be positive for at least 2 rows")
     loss.check(target[weights > 0])
-    shift = np.zeros(n) if offset is None else vector("offset", offset, n)
-    factor = _factor(penalty, p) if isinstance(penalty, Elastic) else _generic_factor(penalty, p)
-    return LinearData(design, target, weights, shift, factor)
+    outputs = loss.outputs(target[weights > 0])
+    shift = np.zeros((n, *outputs)) if offset is None else offsets(offset, n, outputs)
+    # A class that only rows without weight have is none.
+    rows = np.where(weights > 0, np.arange(n), np.argmax(weights > 0)) if isinstance(loss, Joint) else slice(None)
+    encoded = loss.encode(target[rows], jnp.zeros((n, *outputs)))
+    penalty = _by_column(penalty, p) if outputs else penalty
+    if isinstance(penalty, Elastic):
+        factor = _factor(penalty, p, outputs)
+    else:
+        factor = _generic_factor(penalty, (p, *outputs))
+    return LinearData(design, target, encoded, weights, shift, penalty, factor)
 
 
-def vector(name: str, value: Any, n: int) -> np.ndarray:
-    """Check a finite numeric vector of length n, and return it in float64.
-
-    Raises:
-        TypeError: if it is not numeric.
-        ValueError: if it has another shape, or NaN or infinite entries.
-    """
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be numeric, got dtype {array.dtype}")
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.shape != (n,):
-        raise ValueError(f"{name} must have one value per row of X, shape ({n},), got shape {array.shape}")
-    array = array.astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(array))
-    if bad.size:
-        raise ValueError(f"{name} has {bad.size} NaN or infinite entries, the first at row {bad[0]}")
-    return array
+def _by_column(penalty: Penalty, p: int) -> Penalty:
+    """Let penalty factors (p,) of separable penalties be those of the rows of coefficients (p, k)."""
+    if isinstance(penalty, Sum):
+        return Sum(*(_by_column(member, p) for member in penalty.members), lam=penalty.lam)
+    weight = getattr(penalty, "weight", None)
+    if weight is not None and isinstance(penalty, Separable) and np.shape(weight) == (p,):
+        return dataclasses.replace(penalty, weight=np.asarray(weight)[:, None])  # type: ignore[type-var]
+    return penalty
 
 
-def _factor(penalty: Elastic, p: int) -> np.ndarray:
+def _factor(penalty: Elastic, p: int, outputs: tuple[int, ...]) -> np.ndarray:
     weight = penalty.weight
     if weight is None:
         return np.ones(p)
     if not isinstance(weight, (int, float, list, tuple, np.ndarray, np.generic, jax.Array)):
         raise TypeError(f"weight must be a number or an array of penalty factors here, got {type(weight).__name__}")
     factor = np.asarray(weight, dtype=np.float64)
+    if outputs and factor.shape == (p, 1):
+        factor = factor[:, 0]
     if factor.shape not in ((), (p,)):
         raise ValueError(f"weight must have one factor per column of X, shape ({p},), got shape {factor.shape}")
     _check.number("weight", factor)
@@ -94,10 +96,10 @@ def _factor(penalty: Elastic, p: int) -> np.ndarray:
     return np.broadcast_to(factor, (p,)).copy()
 
 
-def _generic_factor(penalty: Penalty, p: int) -> np.ndarray:
-    """0 for columns that the penalty leaves free, else 1."""
-    check_penalty(penalty, p)
-    free, _ = free_columns(penalty, p)
+def _generic_factor(penalty: Penalty, shape: tuple[int, ...]) -> np.ndarray:
+    """0 for columns that the penalty of coefficients of this shape leaves free, else 1."""
+    check_penalty(penalty, shape)
+    free, _ = free_columns(penalty, shape)
     if free.all():
         raise ValueError(f"{type(penalty).__name__} leaves every column unpenalized: at least one must be penalized")
     return np.where(free, 0.0, 1.0)

@@ -4,7 +4,7 @@ A coefficient vector here has d = 1 + w entries: the intercept, then the working
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +16,9 @@ from jaxreg.linear.tableau import dot
 
 
 class Data(NamedTuple):
-    """Target and offset (n,), and the training sets' weights (F, n)."""
+    """Target as the loss encodes it, offset (n,) or (n, k), and the training sets' weights (F, n)."""
 
-    target: jax.Array
+    target: Any
     offset: jax.Array
     weights: jax.Array
 

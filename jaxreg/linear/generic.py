@@ -1,4 +1,4 @@
-"""The generic path: any penalty of a coefficient vector, by accelerated proximal gradient steps.
+"""The generic path: any penalty and any smooth loss, by accelerated proximal gradient steps.
 
 λ after λ in chunks, each warm-started by the end of the last, and all training sets at once. Coefficients are solved
 for as what they differ by from the null model, so that zero is where the path begins. Nothing is believed of the
@@ -14,11 +14,12 @@ import numpy as np
 
 from jaxreg._programs import program
 from jaxreg._result import Result
-from jaxreg.linear.assess import assess, good, gradient_beyond, inverse_scale, null_coefficients, null_eta, predict
+from jaxreg.linear.assess import assess, derivative_of, good, gradient_beyond, null_coefficients, null_eta
 from jaxreg.linear.columns import Data
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.free import HUGE, free_columns
 from jaxreg.linear.null import correlate_views
+from jaxreg.linear.outputs import alike, apply, correlate, inverse_scale, per_sample, predict
 from jaxreg.linear.problem import Fits, Problem
 from jaxreg.linear.sharp import is_sharp, settled
 from jaxreg.losses import Loss
@@ -34,7 +35,7 @@ ROUNDS, STEPS = 8, 20_000
 
 
 class _Chunk(NamedTuple):
-    """Intercepts (C, F) and slopes (C, F, p) beyond the null model, and per problem code and steps (C, F)."""
+    """Intercepts (C, F, …) and slopes (C, F, p, …) beyond the null model, and per problem code and steps (C, F)."""
 
     level: np.ndarray
     slopes: np.ndarray
@@ -53,15 +54,15 @@ def fit_generic(
 
     Args:
         problem: data and null models; its factor is 0 for columns that the penalty leaves free, else 1.
-        penalty: any penalty of p coefficients.
+        penalty: any penalty of p coefficients, or of (p, k) where a sample has k outputs.
         lams: strengths.
         tol: bound on the relative residual, and on the relative duality gap where there is one.
         report: called with the number of λ done and their total.
     """
     (n, p), many, length = problem.design.shape, len(problem.views.weights), len(lams)
-    size = max(1, min(CHUNK, length, ENTRIES // (many * max(n, p))))
     null_level, null_slopes = null_coefficients(problem)
-    level, slopes = np.zeros(many), np.zeros((many, p))
+    size = max(1, min(CHUNK, length, ENTRIES // (max(n, p) * null_level.size)))
+    level, slopes = np.zeros_like(null_level), np.zeros_like(null_slopes)
     goal = np.full(many, 0.3 * tol)
     found: list[tuple[np.ndarray, ...]] = []
     for first in range(0, length, size):
@@ -92,13 +93,12 @@ def fit_generic(
 
 def generic_lam_max(problem: Problem, penalty: Penalty) -> float:
     """Strength from which on only what is free is left of the first training set's fit."""
-    p = problem.design.shape[1]
     gradient = np.asarray(problem.null.gradient)[0]
-    if free_columns(penalty, p)[1]:
+    if free_columns(penalty, gradient.shape)[1]:
         # Directions that are no columns are free: what they leave is found as any solution is, at a huge strength.
         many = len(problem.views.weights)
-        start = np.zeros(many), np.zeros((many, p))
-        chunk, *_ = _solve_chunk(problem, penalty, np.full(1, HUGE), 1e-9, *start, np.full(many, 1e-11))
+        start = tuple(map(np.zeros_like, null_coefficients(problem)))
+        chunk, *_ = _solve_chunk(problem, penalty, np.full(1, HUGE), 1e-9, start[0], start[1], np.full(many, 1e-11))
         arguments = (problem.design, problem.views, problem.loss, problem.data, null_eta(problem))
         gradient = np.asarray(gradient_beyond(*arguments, chunk.level[0], chunk.slopes[0]))[0]
     return float(_lam_max(penalty, gradient))
@@ -120,7 +120,7 @@ def _solve_chunk(
     short = np.asarray(_short_steps(*about, eta)) if is_sharp(penalty) else np.ones(len(level))
     shape = (len(lams), len(level))
     goals, left = np.broadcast_to(goal, shape).copy(), np.full(shape, STEPS)
-    now = np.broadcast_to(level, shape), np.broadcast_to(slopes, (*shape, slopes.shape[1]))
+    now = tuple(np.broadcast_to(part, (len(lams), *part.shape)) for part in (level, slopes))
     total, code = np.zeros(shape, np.int64), np.zeros(shape, np.int32)
     pending = np.ones(shape, bool)
     for _ in range(ROUNDS):
@@ -159,17 +159,18 @@ class _View(NamedTuple):
 def _risk(params: dict[str, jax.Array], view: _View) -> jax.Array:
     """Weighted mean loss of {intercept, slopes} beyond the null model, whose gradient is made by the design itself."""
     intercept, slopes = (jax.lax.stop_gradient(params[name]) for name in ("intercept", "slopes"))
-    raw = slopes * view.inverse
-    every = jnp.arange(slopes.size)
-    eta = view.design.apply(every, raw[None])[0] - jnp.sum(view.mean * raw) + view.level * intercept + view.eta
-    seen = view.weights > 0
-    value = jnp.sum(jnp.where(seen, view.weights * view.loss.value(eta, view.target), 0))
-    dual = jnp.where(seen, view.weights * view.loss.derivative(eta, view.target), 0)
-    total = jnp.sum(dual)
-    gradient = (view.design.correlate(dual[None])[0] - total * view.mean) * view.inverse
+    raw = slopes * alike(view.inverse, slopes)
+    level = view.level * intercept - jnp.sum(alike(view.mean, raw) * raw, axis=0)
+    eta = apply(view.design, raw) + level + view.eta
+    value = per_sample(view.weights, view.loss.value(eta, view.target))
+    rows = Data(view.target, view.eta, view.weights)
+    dual = alike(view.weights, eta) * derivative_of(view.loss, rows, view.weights, eta)
+    total = jnp.sum(dual, axis=0)
+    gradient = correlate(view.design, dual)
+    gradient = (gradient - alike(view.mean, gradient) * total) * alike(view.inverse, gradient)
     # Worth 0 as it stands, and with the right derivative: nothing is ever transposed.
-    moved = jnp.sum(gradient * (params["slopes"] - slopes)) + view.level * total * (params["intercept"] - intercept)
-    return value + moved
+    moved = jnp.sum(gradient * (params["slopes"] - slopes))
+    return value + moved + view.level * jnp.sum(total * (params["intercept"] - intercept))
 
 
 @program()
@@ -188,7 +189,7 @@ def _solve(
     intercept: jax.Array,
     short: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    """Intercepts (C, F), slopes (C, F, p), codes and steps, for strengths (C,) in every training set."""
+    """Intercepts (C, F, …), slopes (C, F, p, …), codes and steps, for strengths (C,) in every training set."""
     from jaxreg.solvers import FISTA  # optax, which it brings along, takes a while to import
     from jaxreg.solvers._loop import _loop
 
@@ -197,7 +198,8 @@ def _solve(
     def one(k: Any, lam: Any, tol: Any, budget: Any, level: Any, slopes: Any) -> Any:
         """One strength in training set k."""
         objective = Objective(_risk, Masked(settled(penalty.at(lam), short[k]), include=("slopes",)))
-        view = _View(design, loss, data.target, views.mean[k], inverse[k], views.weights[k], eta[k], intercept)
+        weighed = loss.weighing(views.weights[k])
+        view = _View(design, weighed, data.target, views.mean[k], inverse[k], views.weights[k], eta[k], intercept)
         solver = FISTA(tol=tol, max_steps=budget)
         found = _loop(
             objective, {"intercept": level, "slopes": slopes}, {"intercept": None, "slopes": None}, view, solver
@@ -227,7 +229,12 @@ def _short_steps(design: Design, views: Views, loss: Loss, data: Data, eta: jax.
 
     x = jax.lax.fori_loop(0, 30, power, jnp.where(inverse > 0, 1 + jnp.sin(jnp.arange(p)), 0) / jnp.sqrt(p))
     top = jnp.linalg.norm(image(x), axis=1)
-    curvature = jnp.max(jnp.where(data.weights > 0, loss.second_derivative(eta, data.target), 0), axis=1)
+
+    def steepest(w: jax.Array, eta: jax.Array) -> jax.Array:
+        second = loss.weighing(w).second_derivative(eta, data.target)
+        return jnp.max(jnp.where(alike(w, second) > 0, second, 0))
+
+    curvature = jax.vmap(steepest)(data.weights, eta)
     bound = jnp.asarray(loss.curvature, curvature.dtype)
     bound = jnp.where(jnp.isfinite(bound), bound, curvature) * top
     return 0.3 / jnp.where(bound > 0, bound, 1)

@@ -241,21 +241,24 @@ def into_domain(
     dual: jax.Array,
     correlation: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Blend dual points (P, n) that left the domain of the loss's conjugate with the null model's, which is inside.
+    """Blend dual points (P, n, …) that left the domain of the loss's conjugate with the null model's, which is inside.
 
     Rounding, or the step that made a point orthogonal to unpenalized columns, pushes it out by a hair. The
     smallest share of the null point (0, 1e-16, 1e-15, …) that brings it back is taken: any blend is
     feasible for the penalty's side if both ends are, and is a valid dual point in any case.
     """
-    dual, null_dual = jnp.where(weights > 0, dual, 0), jnp.where(weights > 0, null.derivative, 0)
-    correlation, null_correlation = (jnp.where(factor > 0, c, 0) for c in (correlation, null.gradient))
+    # Several outputs stand in a last axis.
+    outputs = (1,) * (dual.ndim - 2)
+    seen, penalized = weights.reshape(-1, *outputs) > 0, factor.reshape(-1, *outputs) > 0
+    dual, null_dual = jnp.where(seen, dual, 0), jnp.where(seen, null.derivative, 0)
+    correlation, null_correlation = (jnp.where(penalized, c, 0) for c in (correlation, null.gradient))
 
     def blend(point: jax.Array, inside: jax.Array, share: jax.Array) -> jax.Array:
-        return point + share[:, None] * (inside - point)
+        return point + share.reshape(-1, 1, *outputs) * (inside - point)
 
     def outside(share: jax.Array) -> jax.Array:
         value = loss.conjugate(blend(dual, null_dual, share), data.target)
-        return ~jnp.all(jnp.isfinite(value), axis=1)
+        return ~jnp.all(jnp.isfinite(value), axis=tuple(range(1, value.ndim)))
 
     def larger(share: jax.Array) -> jax.Array:
         return jnp.where(outside(share), jnp.maximum(10 * share, 1e-16), share)

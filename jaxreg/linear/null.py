@@ -20,7 +20,7 @@ class Null(NamedTuple):
     """Where every path starts, and what certificates are relative to."""
 
     primal: jax.Array
-    """(F,) weighted mean loss."""
+    """(F,) weighted mean loss; of coupled samples, what it is above that of the saturated model."""
     derivative: jax.Array
     """(F, n) derivative of the loss."""
     gradient: jax.Array
@@ -40,7 +40,7 @@ def fit_null(design: Design, views: Views, loss: Loss, data: Data, unpenalized: 
     """Fit the null model by Newton's method and correlate what it leaves with every column."""
     many = data.weights.shape[0]
     sets = jnp.arange(many)
-    basis, whitening = jax.vmap(_orthonormal, in_axes=(None, 0, 0))(unpenalized, sets, data.weights)
+    basis, whitening = jax.vmap(orthonormal, in_axes=(None, 0, 0))(unpenalized, sets, data.weights)
     gamma = jax.vmap(_newton, in_axes=(None, None, 0, 0))(loss, data, data.weights, basis)
     eta = data.offset + jnp.einsum("fnm,fm->fn", basis, gamma, precision="highest")
     derivative = loss.derivative(eta, data.target)
@@ -69,7 +69,7 @@ def correlate_views(design: Design, views: Views, rows: jax.Array) -> jax.Array:
     return (raw - total * views.mean[:, None]) * jnp.where(views.varies, 1 / views.scale, 0)[:, None]
 
 
-def _orthonormal(columns: Columns, f: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+def orthonormal(columns: Columns, f: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Whiten ones and unpenalized columns: the basis (n, m), and the map (m, m) from it to coefficients.
 
     Gram-Schmidt, each column twice. Directions that are absent, or depend on others, become zero.

@@ -2,15 +2,17 @@
 
 import dataclasses
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from jaxreg.linear.columns import Data, gather
 from jaxreg.linear.design import Design, Views
+from jaxreg.linear.joint import fit_null_joint
 from jaxreg.linear.null import Null, fit_null
 from jaxreg.losses import Loss
+from jaxreg.losses._base import Coupled
 
 LOST = 1e-6
 """Relative gradient above which a null model has not converged."""
@@ -34,7 +36,7 @@ class Problem:
         design: Design,
         views: Views,
         loss: Loss,
-        target: np.ndarray,
+        target: Any,
         offset: np.ndarray,
         factor: np.ndarray,
         intercept: bool,
@@ -43,12 +45,18 @@ class Problem:
         data = Data(jax.device_put(target), jax.device_put(offset), views.weights)
         unpenalized = np.flatnonzero(factor == 0)
         columns = gather(design, views, unpenalized, unpenalized.size, intercept)
-        null = fit_null(design, views, loss, data, columns)
+        plain = offset.ndim == 1 and not isinstance(loss, Coupled)
+        null = (fit_null if plain else fit_null_joint)(design, views, loss, data, columns)
         lost = int(np.sum(~(np.asarray(null.astray) <= LOST)))
         if lost:
             message = f"the null models of {lost} of {len(views.weights)} training sets did not converge"
             warnings.warn(f"{message}: unpenalized coefficients may be infinite", RuntimeWarning, stacklevel=2)
         return cls(design, views, loss, data, factor, intercept, null)
+
+    @property
+    def plain(self) -> bool:
+        """Whether a sample has one output, and its loss depends on that alone."""
+        return self.data.offset.ndim == 1 and not isinstance(self.loss, Coupled)
 
     def scale(self) -> np.ndarray:
         """Size of gradients, per training set (F,): that at the null model."""
@@ -59,7 +67,8 @@ class Problem:
 class Fits(NamedTuple):
     """Solutions in standardized units, for the columns that are ever active (a of them).
 
-    The columns are `working` (a,); `intercept` is (L, F, R) and `slopes` (L, F, R, a). Per problem (L, F, R): the
+    The columns are `working` (a,); `intercept` is (L, F, R) and `slopes` (L, F, R, a), with a last axis where a sample
+    has several outputs. Per problem (L, F, R): the
     relative gap, the relative residual, the weighted mean deviance, the `Result` code, inner steps, and effective
     degrees of freedom where known (else NaN).
     """

@@ -87,7 +87,7 @@ class CVDisplay:
             lam_min=best.lam_min,
             lam_1se=best.lam_1se,
             measure=best.measure_title,
-            nonzero=(np.asarray(best.path.coef) != 0).sum(axis=1),
+            nonzero=best.path.nonzero,
             folds=len(best.scores),
             others=others,
             name=name,

@@ -31,6 +31,7 @@ class PathDisplay:
         lam_min: λ of the lowest cross-validated error, drawn as a line if given.
         lam_1se: λ of the one-standard-error rule, likewise.
         effect: what a coefficient is, written at the vertical axis.
+        counted: what the numbers on top count.
 
     Attributes:
         ax_: axes of the last plot.
@@ -59,6 +60,7 @@ class PathDisplay:
         lam_min: float | None = None,
         lam_1se: float | None = None,
         effect: str = "coefficient",
+        counted: str = "features with a nonzero coefficient",
     ) -> None:
         self.lams, self.coef = np.asarray(lams, float), np.asarray(coef, float)
         if self.coef.ndim != 2 or self.lams.shape != self.coef.shape[:1]:
@@ -68,7 +70,7 @@ class PathDisplay:
             raise ValueError(f"feature_names has {len(names)} names for {self.coef.shape[1]} features")
         self.feature_names = names
         self.df = None if df is None else np.asarray(df, float)
-        self.lam_min, self.lam_1se, self.effect = lam_min, lam_1se, effect
+        self.lam_min, self.lam_1se, self.effect, self.counted = lam_min, lam_1se, effect, counted
         self._order = drawable(self.lams)
 
     @classmethod
@@ -85,7 +87,8 @@ class PathDisplay:
         """Draw a `jaxreg.Path`.
 
         Args:
-            path: what `fit_path` returned, or the `.path` of a `Selection`.
+            path: what `fit_path` returned, or the `.path` of a `Selection`. Where a sample has k outputs, features have
+                k curves, named by the output, as in "age [2]".
             feature_names: p names.
             scale: standard deviations of the p features; curves are then effects of one standard deviation,
                 which can be compared with each other.
@@ -93,7 +96,15 @@ class PathDisplay:
             lam_1se: λ to mark, if any.
             ax: axes to draw on; new ones unless given.
         """
-        coef = np.asarray(path.coef) * (1.0 if scale is None else np.asarray(scale))
+        coef = np.moveaxis(np.asarray(path.coef), 1, -1) * (1.0 if scale is None else np.asarray(scale))
+        coef = np.moveaxis(coef, -1, 1)
+        if coef.ndim == 3:
+            # A curve for every output of every feature.
+            names = [f"x{j}" for j in range(coef.shape[1])] if feature_names is None else list(feature_names)
+            if len(names) != coef.shape[1]:
+                raise ValueError(f"feature_names has {len(names)} names for {coef.shape[1]} features")
+            feature_names = [f"{name} [{k}]" for name in names for k in range(coef.shape[2])]
+            coef = coef.reshape(len(coef), -1)
         return cls(
             lams=path.lams,
             coef=coef,
@@ -102,6 +113,7 @@ class PathDisplay:
             lam_min=lam_min,
             lam_1se=lam_1se,
             effect="coefficient" if scale is None else "effect of one standard deviation",
+            counted="features with a nonzero coefficient" if path.coef.ndim == 2 else "nonzero coefficients",
         ).plot(ax)
 
     def plot(self, ax: "Axes | None" = None) -> Self:
@@ -136,7 +148,7 @@ class PathDisplay:
         if self.df is not None and np.isfinite(self.df).all() and (nonzero == coef.shape[1]).all():
             top_axis(ax, lams, self.df[self._order], "effective degrees of freedom", "{:.1f}")
         else:
-            top_axis(ax, lams, nonzero, "features with a nonzero coefficient", "{:.0f}")
+            top_axis(ax, lams, nonzero, self.counted, "{:.0f}")
         mark(ax, self.lam_min, self.lam_1se)
         self._name_curves(ax, named, coef[-1], style)
         self.ax_, self.figure_ = ax, ax.figure

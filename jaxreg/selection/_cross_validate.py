@@ -6,17 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg._programs import program
 from jaxreg._threads import one_lapack_thread
-from jaxreg.linear import Problem
 from jaxreg.linear.arguments import linear_data, tolerance
-from jaxreg.linear.design import Design
 from jaxreg.linear.leave_one_out import leave_one_out
 from jaxreg.losses import Loss, Squared
+from jaxreg.losses._base import Coupled
 from jaxreg.path import Progress, fit_all, make_paths, make_problem, original_scale, reporter, shares, warn
 from jaxreg.penalties import L1, ElasticNet, Penalty
 from jaxreg.selection._folds import check_folds, check_leave_one_out, make_folds, training_weights
 from jaxreg.selection._measures import MEASURES, check_measure, find_measure
+from jaxreg.selection._scores import score_coupled, score_folds
 from jaxreg.selection._selection import Selection
 
 
@@ -55,7 +54,7 @@ def cross_validate(
 
     Args:
         X: as for `fit_path`, like everything down to `progress`.
-        y: target, (n,).
+        y: target, as for `fit_path`.
         loss: `Squared()` unless given.
         penalty: `L1()` unless given; `ElasticNet()` with `l1_ratios`; any other, as for `fit_path`.
         lams: number of strengths, or the strengths.
@@ -67,9 +66,11 @@ def cross_validate(
         tol: bound on the relative duality gap, of every fit in every fold.
         dtype: storage of X.
         progress: True, or a function of (λ done, λ in all).
-        folds: number of folds, dealt at random; by class for the logistic loss.
+        folds: number of folds, dealt at random; by class where y has classes, and by event for `Cox`.
         fold_id: instead of that, the fold of every row, (n,) integers.
-        measure: "mse" (default for squared loss), "deviance" (for others), "mae", "error" or "auc".
+        measure: "mse" (default for squared loss), "deviance" (for others), "mae", "error" or "auc". Those of several
+            outputs are summed over them. The deviance of a fold under `Cox` is what it adds: that of all rows less that
+            of the training rows, by the same fit (Verweij & van Houwelingen 1993).
         l1_ratios: mixes of the elastic net to compare, (R,).
         seed: of the deal.
 
@@ -99,7 +100,7 @@ def cross_validate(
         mix = shares(penalty, l1_ratios)
         n = len(data.target)
         labels = make_folds(data.target, folds, seed, loss) if fold_id is None else check_folds(fold_id, n)
-        closed = _has_closed_form(loss, mix, lams, labels)
+        closed = data.target.ndim == 1 and _has_closed_form(loss, mix, lams, labels)
         if closed:
             check_leave_one_out(labels, data.sample_weight, data.target, loss)
             weights = data.sample_weight[None]
@@ -107,7 +108,7 @@ def cross_validate(
             weights = training_weights(labels, data.sample_weight, data.target, loss)
         check_measure(name, data.target, data.sample_weight, labels)
         problem = make_problem(data, loss, weights, intercept, standardize)
-        grid, fits = fit_all(problem, penalty, mix, lams, lam_min_ratio, tol, reporter(progress))
+        grid, fits = fit_all(problem, data.penalty, mix, lams, lam_min_ratio, tol, reporter(progress))
         paths = make_paths(problem, fits, penalty, mix, grid)
         fitted: dict[str, np.ndarray] = {}
         if closed:
@@ -117,8 +118,8 @@ def cross_validate(
             scores = _score_rows(name, loss, eta, data.target[rows])
         else:
             slopes, intercepts = original_scale(problem, fits)
-            eta = held_out_predictors(problem, fits.working, slopes, intercepts, data.offset, labels)
-            scores = MEASURES[name].scores(loss, eta, data.target, data.sample_weight, labels)
+            judge = score_coupled if isinstance(loss, Coupled) else score_folds
+            scores = judge(name, problem, fits.working, slopes, intercepts, data.sample_weight, labels)
             fitted = {
                 "fold_index": fits.working,
                 "fold_slopes": np.moveaxis(slopes[:, 1:], (0, 1, 2), (2, 1, 0)),
@@ -155,49 +156,3 @@ def _score_rows(name: str, loss: Loss, eta: np.ndarray, target: np.ndarray) -> n
     if per_sample is None:
         raise TypeError(f"measure {name!r} needs more than one row in a fold")
     return np.asarray(per_sample(loss, jnp.asarray(eta), jnp.asarray(target[:, None])))
-
-
-def held_out_predictors(
-    problem: Problem,
-    working: np.ndarray,
-    slopes: np.ndarray,
-    intercepts: np.ndarray,
-    offset: np.ndarray,
-    fold_id: np.ndarray,
-) -> np.ndarray:
-    """Linear predictor of each row by the fit that left it out, (n, L · R + 1); that of its null model last.
-
-    K products of disjoint rows, which together cost as much as one with all rows. The ever-active columns are made
-    dense for it: with tens of thousands of them this copy, (n, a), is the largest array of a cross-validation.
-
-    Args:
-        problem: data and null models.
-        working: the ever-active columns, (a,).
-        slopes: their slopes for X as it was given, (L, F, R, a).
-        intercepts: (L, F, R).
-        offset: (n,).
-        fold_id: labels of the folds from 0 on, (n,).
-    """
-    length, many, ratios, _ = slopes.shape
-    unpenalized = np.flatnonzero(problem.factor == 0)
-    null = np.asarray(problem.null.coef)
-    null_slopes = null[:, 1:] / np.asarray(problem.views.scale)[:, unpenalized]
-    null_level = null[:, 0] - np.sum(null_slopes * np.asarray(problem.views.mean)[:, unpenalized], axis=1)
-
-    def columns_of(index: np.ndarray) -> np.ndarray:
-        return np.asarray(_columns(problem.design, index))
-
-    eta = np.empty((fold_id.size, length * ratios + 1))
-    x = columns_of(working)
-    z = columns_of(unpenalized)
-    for k in range(many - 1):
-        rows = fold_id == k
-        b = slopes[:, k + 1].reshape(length * ratios, -1) if working.size else np.zeros((length * ratios, 0))
-        eta[rows, :-1] = x[rows] @ b.T + intercepts[:, k + 1].reshape(-1)
-        eta[rows, -1] = z[rows] @ null_slopes[k + 1] + null_level[k + 1]
-    return eta + offset[:, None]
-
-
-@program()
-def _columns(design: Design, index: jax.Array) -> jax.Array:
-    return design.gather(index, jnp.zeros(index.size))

@@ -4,17 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from jaxreg.losses import Logistic, Loss
+from jaxreg.losses import Logistic, Loss, Multinomial
+from jaxreg.losses._base import Coupled
 
 
 def make_folds(y: np.ndarray, folds: int, seed: int = 0, loss: Loss | None = None) -> np.ndarray:
-    """Deal rows to folds of equal size at random, (n,) of 0 … folds − 1; by class for the logistic loss.
+    """Deal rows to folds of equal size at random, (n,) of 0 … folds − 1; by class where there are classes.
 
     Args:
-        y: target, (n,).
+        y: target, (n,) or (n, columns).
         folds: number of folds, from 2 to n.
         seed: of the shuffle: the same seed gives the same folds.
-        loss: `Logistic` keeps the share of classes alike in all folds.
+        loss: `Logistic` and `Multinomial` keep the share of classes alike in all folds, `Cox` that of events.
 
     Raises:
         TypeError: if `folds` is not an integer.
@@ -29,11 +30,21 @@ def make_folds(y: np.ndarray, folds: int, seed: int = 0, loss: Loss | None = Non
     if not 2 <= folds <= n:
         raise ValueError(f"folds must be between 2 and the number of rows ({n}), got {folds}")
     order = np.random.default_rng(seed).permutation(n)
-    if isinstance(loss, Logistic):
-        order = order[np.argsort(y[order], kind="stable")]
+    kinds = _kinds(y, loss)
+    if kinds is not None:
+        order = order[np.argsort(kinds[order], kind="stable")]
     fold_id = np.empty(n, dtype=np.int64)
     fold_id[order] = np.arange(n) % folds
     return fold_id
+
+
+def _kinds(y: np.ndarray, loss: Loss | None) -> np.ndarray | None:
+    """What each row is one of, if the loss knows kinds."""
+    if isinstance(loss, Coupled):
+        return y[:, 1]  # event or not
+    if isinstance(loss, (Logistic, Multinomial)) and (y.ndim == 1 or isinstance(loss, Multinomial)):
+        return y if y.ndim == 1 else y.argmax(axis=1)
+    return None
 
 
 def check_folds(fold_id: Any, n: int) -> np.ndarray:

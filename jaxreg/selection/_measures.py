@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxreg.losses import Logistic, Loss, Squared
+from jaxreg.losses import Logistic, Loss, Multinomial, Squared
+from jaxreg.losses._base import Coupled
 
 PerSample = Callable[[Loss, jax.Array, jax.Array], jax.Array]
 PerFold = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -30,13 +31,14 @@ class Measure:
     def scores(
         self, loss: Loss, eta: np.ndarray, target: np.ndarray, weight: np.ndarray, fold_id: np.ndarray
     ) -> np.ndarray:
-        """Score of every fold (K, B), for linear predictors (n, B) of each row by the fit that left it out."""
+        """Score of every fold (K, B), for linear predictors (n, B, …) of each row by the fit that left it out."""
         folds = range(int(fold_id.max()) + 1)
         if self.per_fold is not None:
             held_out = [fold_id == k for k in folds]
             return np.stack([self.per_fold(eta[rows], target[rows], weight[rows]) for rows in held_out])
         values = np.asarray(_evaluate(self.per_sample, loss, eta, target[:, None]))
         share = np.stack([np.where(fold_id == k, weight, 0.0) for k in folds])
+        values = values.reshape(*values.shape[:2], -1).sum(axis=2)
         return share @ values / share.sum(axis=1, keepdims=True)
 
 
@@ -58,7 +60,8 @@ def _mae(loss: Loss, eta: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def _error(loss: Loss, eta: jax.Array, target: jax.Array) -> jax.Array:
-    del loss
+    if isinstance(loss, Multinomial):
+        return 1 - jnp.take_along_axis(target, jnp.argmax(eta, axis=-1)[..., None], axis=-1)[..., 0]
     return ((eta > 0) != (target > 0.5)).astype(eta.dtype)
 
 
@@ -114,6 +117,10 @@ def find_measure(name: str | None, loss: Loss) -> str:
         return "mse" if isinstance(loss, Squared) else "deviance"
     if name not in MEASURES:
         raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {name!r}")
-    if name in ("error", "auc") and not isinstance(loss, Logistic):
-        raise ValueError(f"measure {name!r} is for two classes, with loss=Logistic(); got {type(loss).__name__}")
+    if isinstance(loss, Coupled) and name != "deviance":
+        raise ValueError(f'measure {name!r} judges samples one by one: with {type(loss).__name__} it is "deviance"')
+    if name == "auc" and not isinstance(loss, Logistic):
+        raise ValueError(f"measure 'auc' is for two classes, with loss=Logistic(); got {type(loss).__name__}")
+    if name == "error" and not isinstance(loss, (Logistic, Multinomial)):
+        raise ValueError(f"measure 'error' is for classes, with Logistic() or Multinomial(); got {type(loss).__name__}")
     return name

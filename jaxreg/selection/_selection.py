@@ -31,8 +31,9 @@ class Selection:
         fold_size: total sample weight of every fold, (K,), by which folds are averaged.
         paths: fits to all rows, one for every l1 ratio.
         fold_index: columns that are ever active, (a,).
-        fold_slopes: coefficients of these in every fold's fit, on the scale of X, (R, K, L, a).
-        fold_intercept: intercepts of every fold's fit, (K, L) or (R, K, L).
+        fold_slopes: coefficients of these in every fold's fit, on the scale of X, (R, K, L, a), with a last axis where
+            a sample has several outputs.
+        fold_intercept: intercepts of every fold's fit, (K, L) or (R, K, L), with that axis.
         fold_gap: relative duality gap of every fold's fit, (K, L) or (R, K, L).
         fold_result: how every fold's fit ended, (K, L) or (R, K, L).
         l1_ratios: the mixes asked for, (R,), or None.
@@ -132,7 +133,7 @@ class Selection:
 
     @property
     def fold_coef(self) -> np.ndarray:
-        """Coefficients of every fold's fit, on the scale of X, (K, L, p), or (R, K, L, p) with several ratios.
+        """Coefficients of every fold's fit, on the scale of X, (K, L, p, …), or (R, K, L, p, …) with several ratios.
 
         Raises:
             ValueError: after leave-one-out in closed form, which fits no fold.
@@ -142,8 +143,8 @@ class Selection:
                 "leave-one-out of ridge is done in closed form, which fits no fold: there are no coefficients of "
                 "folds; use fewer folds, or fit_path without the row"
             )
-        full = np.zeros((*self.fold_slopes.shape[:-1], self.path.coef.shape[1]))
-        full[..., self.fold_index] = self.fold_slopes
+        full = np.zeros((*self.fold_slopes.shape[:3], *self.path.coef.shape[1:]))
+        full[:, :, :, self.fold_index] = self.fold_slopes
         return full[0] if self.l1_ratios is None else full
 
     def index(self, which: str = "min") -> int:
@@ -157,12 +158,12 @@ class Selection:
         return int(self.best._index_min if which == "min" else self.best._index_1se)
 
     def coef(self, which: str = "min") -> np.ndarray:
-        """Coefficients of the fit to all rows at the chosen strength, (p,)."""
+        """Coefficients of the fit to all rows at the chosen strength, (p,) or (p, k)."""
         return self.path.coef[self.index(which)]
 
-    def intercept(self, which: str = "min") -> float:
-        """Intercept of the fit to all rows at the chosen strength."""
-        return float(self.path.intercept[self.index(which)])
+    def intercept(self, which: str = "min") -> Any:
+        """Intercept of the fit to all rows at the chosen strength: a number, or (k,) of several outputs."""
+        return self.path.intercept[self.index(which)]
 
     def predict(self, X: Any, which: str = "min", kind: str = "mean", offset: Any = None) -> np.ndarray:
         """Predict for new rows, (n,), by the fit to all rows at the chosen strength; see `Path.predict`."""
