@@ -1,7 +1,7 @@
 """Neurons and channels that a penalty takes out of two networks on scikit-learn's digits, and what is left of them.
 
 Run: python notebooks/prune_digits.py (about a minute on two cores). A network is trained without penalty, and once with
-a group lasso on whole units (their weights and bias together); then on with the zeros frozen; then the dead units are cut.
+a group lasso on whole units (their weights and bias together); then on with the zeros frozen; then dead units are cut.
 """
 
 import time
@@ -123,4 +123,4 @@ def prune(name, model, strengths, rate, steps, refit):
 
 if __name__ == "__main__":
     prune("MLP", MLP(), {"Dense_0": 4e-4, "Dense_1": 4e-4}, rate=5e-3, steps=1500, refit=300)
-    prune("CNN", CNN(), {"Conv_0": 2e-3, "Conv_1": 1.2e-3, "Dense_0": 8e-4}, rate=1e-2, steps=600, refit=100)
+    prune("CNN", CNN(), {"Conv_0": 1.5e-3, "Conv_1": 1e-3, "Dense_0": 1e-4}, rate=1e-2, steps=700, refit=200)
