@@ -75,7 +75,8 @@ def sequential(
         padded: whether convolutions pad their input with zeros (see `Link`).
 
     Raises:
-        ValueError: if there are less than two layers, one has no kernel, or sizes do not fit one another.
+        ValueError: if there are less than two layers, or one has no kernel. Whether sizes fit is checked by `compact`;
+            that nothing else reads a layer's output (a skip connection, a parallel branch) is for you to know.
 
     >>> params = {"a": {"kernel": np.ones((2, 3)), "bias": np.ones(3)}, "b": {"kernel": np.ones((3, 1))}}
     >>> [(link.kernel, link.bias, link.into, link.into_bias) for link in sequential(params)]
