@@ -33,6 +33,8 @@ def number(
     if value is None or isinstance(value, str) or np.iscomplexobj(value):
         raise refusal()
     if not _is_concrete(value):
+        if not hasattr(value, "dtype"):  # what JAX traces has one; a dict, say, is no number
+            raise refusal()
         return
     try:
         array = np.asarray(jax.device_get(value), dtype=np.float64)

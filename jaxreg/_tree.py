@@ -111,9 +111,11 @@ def broadcast_weight(weight: PyTree, params: PyTree, name: str = "weight", defau
         weight = jnp.asarray(weight)
     try:
         full = jax.tree.broadcast(weight, params, is_leaf=lambda factor: factor is None)
-    except ValueError as error:
+    except ValueError:
         names = ", ".join(map(repr, paths(params)))
-        raise ValueError(f"{name} is a tree that does not fit the parameters {names}: {error}") from None
+        there_are = f"the parameters {names}" if names != "''" else "parameters that are a single array"
+        shown = ", ".join(map(repr, paths(jax.tree.map(lambda _: 0.0, weight)))) or "nothing"
+        raise ValueError(f"{name} is a tree that does not fit {there_are}: it has {shown}") from None
 
     def one(leaf: jax.Array, factor: Any) -> jax.Array:
         factor = jnp.asarray(default if factor is None else factor, wide(leaf).dtype)

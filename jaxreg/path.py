@@ -17,9 +17,12 @@ from jaxreg.linear.design import is_sparse
 from jaxreg.linear.freedom import degrees_of_freedom
 from jaxreg.linear.generic import fit_generic, generic_lam_max
 from jaxreg.linear.grid import make_grid, spread
+from jaxreg.linear.groupwise import fit_groups
+from jaxreg.linear.groupwise import works as in_groups
+from jaxreg.linear.split import fit_split
 from jaxreg.linear.targets import offsets
 from jaxreg.losses import Loss, Squared
-from jaxreg.losses._base import Coupled
+from jaxreg.losses._base import Coupled, Nonsmooth
 from jaxreg.penalties import L1, Elastic, ElasticNet, Penalty
 from jaxreg.plots import PathDisplay
 
@@ -45,7 +48,7 @@ class Path:
         loss: the loss.
         penalty: the penalty, at the strength it was given with.
         stats: what the engine counted: inner steps, and the number of columns that were ever active; and which
-            solver it was, "active set" or "generic".
+            solver it was: "active set", "group working set", "splitting" (losses with kinks) or "generic".
     """
 
     lams: np.ndarray
@@ -157,8 +160,9 @@ def fit_path(
             or shares (n, k) for `Multinomial`; columns time, event[, start, strata] for `Cox`, which has no intercept.
         loss: any smooth one, `Squared()` unless given.
         penalty: `L1()` unless given; any but `Masked` and `Blocks`. With one output, `L1`, `L2` and `ElasticNet`, with
-            penalty factors as their `weight`, are solved by active sets; all else by accelerated proximal gradients,
-            which is slower and certified alike. Where a sample has k outputs, coefficients are (p, k): `L21` keeps or
+            penalty factors as their `weight`, are solved by active sets; `GroupLasso`, `SparseGroupLasso`, `GroupMCP`,
+            `GroupSCAD`, `MCP` and `SCAD` by working sets of groups; all else by accelerated proximal gradients, which
+            is slower and certified alike. Where a sample has k outputs, coefficients are (p, k): `L21` keeps or
             drops features for all outputs together, and a weight of p factors is that of the rows. Its own strength is
             not used; those of the members of a sum are, as relative ones. A solution of one that is not convex is
             stationary, and near that of the λ before.
@@ -211,17 +215,29 @@ def fit_all(
     tol: float,
     report: Callable[[int, int], None] | None,
 ) -> tuple[np.ndarray, Fits]:
-    """Strengths (R, L), and the fits at them: by the active set for elastic penalties, else by the generic solver."""
+    """Strengths (R, L), and the fits at them: by the solver that suits the penalty."""
     if isinstance(penalty, Elastic) and problem.plain:
         grid = np.stack([make_grid(problem, r, lams, lam_min_ratio) for r in mix])
         return grid, fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, report)
+    if in_groups(problem, penalty):
+        grid = spread(problem, functools.partial(generic_lam_max, problem, penalty), lams, lam_min_ratio)
+        return grid[None], fit_groups(problem, penalty, grid, tol, report)
     grids, fits = [], []
     for r in mix:
         one = _with_mix(penalty, r)
         grids.append(spread(problem, functools.partial(generic_lam_max, problem, one), lams, lam_min_ratio))
-        fits.append(fit_generic(problem, one, grids[-1], tol, report))
+        solve = fit_split if isinstance(problem.loss, Nonsmooth) else fit_generic
+        fits.append(solve(problem, one, grids[-1], tol, report))
     joined = (np.concatenate(parts, axis=2) for parts in list(zip(*fits, strict=True))[1:])
     return np.stack(grids), Fits(fits[0].working, *joined)
+
+
+def _solver(problem: Problem, penalty: Penalty) -> str:
+    if isinstance(penalty, Elastic) and problem.plain:
+        return "active set"
+    if isinstance(problem.loss, Nonsmooth):
+        return "splitting"
+    return "group working set" if in_groups(problem, penalty) else "generic"
 
 
 def make_problem(data: LinearData, loss: Loss, weights: np.ndarray, intercept: bool, standardize: bool) -> Problem:
@@ -252,7 +268,7 @@ def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, 
         coef = np.zeros((len(fits.slopes), p, *slopes.shape[4:]))
         coef[:, fits.working] = slopes[:, 0, r]
         df = fits.df[:, 0, r]
-        generic = not (isinstance(penalty, Elastic) and problem.plain)
+        generic = _solver(problem, penalty) != "active set"
         if np.isnan(df).any() and not generic:
             b = np.concatenate([fits.intercept[:, 0, r, None], fits.slopes[:, 0, r]], axis=1)
             df = degrees_of_freedom(problem, fits.working, b, grid[r] * (1 - mix[r]), grid[r] * mix[r])
@@ -271,7 +287,7 @@ def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, 
                 stats={
                     "steps": fits.steps[:, 0, r],
                     "ever_active": int(_used(coef).any(axis=0).sum()) if generic else fits.working.size,
-                    "solver": "generic" if generic else "active set",
+                    "solver": _solver(problem, penalty),
                 },
             )
         )

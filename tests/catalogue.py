@@ -31,9 +31,11 @@ from jaxreg import (
     GroupSCAD,
     Huber,
     HuberizedL1,
+    KSupport,
     L1Ball,
     L2Ball,
     LInf,
+    LInfBall,
     Logistic,
     LogSum,
     Loss,
@@ -136,7 +138,8 @@ class PenaltyCase:
 
     `separable`: a sum over single entries. `dual`: the conjugate is known.
     `free`: orthonormal rows that span what costs nothing, if that is not made of single entries.
-    `crossing`: kinks cross, those of ties between entries. `spectral`: a small entry is lost beside large ones.
+    `crossing`: kinks cross, those of ties between entries. `pooled`: what holds a zero grows with the other entries.
+    `spectral`: a small entry is lost beside large ones.
     `strength`: λ does something; if not, it is a constraint. `bounded`: infinite where a constraint is violated.
     `zero`: what tells whether zero is a solution: the residual, the prox, or (if convex) both.
     """
@@ -149,6 +152,7 @@ class PenaltyCase:
     dual: bool = True
     free: Any = None
     crossing: bool = False
+    pooled: bool = False
     spectral: bool = False
     strength: bool = True
     bounded: bool = False
@@ -251,6 +255,8 @@ PENALTIES = [
     PenaltyCase("group_scad", GroupSCAD(groups=LABELS, gamma=3.3), VECTOR, convex=False, separable=False, dual=False),
     PenaltyCase("slope", SLOPE(weights=[3.0, 2.0, 2.0, 1.0, 0.5, 0.0]), VECTOR, separable=False, crossing=True),
     PenaltyCase("linf", LInf(), VECTOR, separable=False, crossing=True),
+    PenaltyCase("k_support", KSupport(k=2), VECTOR, separable=False, crossing=True, pooled=True),
+    PenaltyCase("k_support-fraction", KSupport(k=3.5), MATRIX, separable=False, crossing=True, pooled=True),
     PenaltyCase(
         "total_variation",
         TotalVariation(weight=[1.0, 2.0, 0.0, 1.0, 0.5]),
@@ -279,6 +285,7 @@ PENALTIES = [
     PenaltyCase("huberized-weight", HuberizedL1(delta=0.5, weight=WEIGHT), VECTOR),
     PenaltyCase("pseudo_huber-weight", PseudoHuber(delta=0.5, weight=WEIGHT), VECTOR),
     PenaltyCase("box", Box(-BOUNDS, 2 * BOUNDS), VECTOR, strength=False, bounded=True),
+    PenaltyCase("linf_ball", LInfBall(1.5), TREE, strength=False, bounded=True),
     *[
         PenaltyCase(name, penalty, params, separable=False, strength=False, bounded=True, crossing=True)
         for name, penalty, params in (

@@ -191,6 +191,15 @@ def test_isotonic_regression_of_long_vectors(kind, x64):
     )
 
 
+def test_projections_are_in_order_to_the_last_bit_and_stay_as_they_are(dtype):
+    rng = np.random.default_rng(3)
+    walks = np.cumsum(rng.normal(size=(30, 300)), axis=1).astype(dtype) * np.logspace(-3, 3, 30)[:, None].astype(dtype)
+    project = jax.jit(lambda v: Monotone().prox(v, 1.0))
+    once = project(walks)
+    assert Monotone().value(once) == 0
+    assert np.asarray(project(once)).tobytes() == np.asarray(once).tobytes()
+
+
 def test_isotonic_regression_differentiates_into_means():
     jacobian = jax.jacrev(isotonic)(jnp.array([1.0, 3.0, 2.0, 2.0, 5.0]))
     expected = np.eye(5)

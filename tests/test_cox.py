@@ -297,6 +297,48 @@ def test_lasso_path_agrees_with_glmnet(x64):
     assert (np.abs(gap[1:]) <= 1e-11 * deviance[0] / n).all()
 
 
+def stratified_path():
+    """X, target, weights and glmnet's path of the table in (start, stop] form; no ties: see the script."""
+    path, table = REFERENCES["paths"]["heart"], REFERENCES["tables"]["heart"]
+    x = dict(zip(table["columns"], np.array(table["x"]).T, strict=True))
+    X, (time, event, start) = np.stack([x[name] for name in path["columns"]], axis=1), np.array(table["y"], float).T
+    time += np.arange(1, len(X) + 1) / 1000
+    penalty = jr.ElasticNet(1.0, path["l1_ratio"], weight=np.array(path["factors"]))
+    return X, (time, event, start, x[path["stratum"]]), uneven_weights(len(X)), penalty, path
+
+
+def test_elastic_net_with_strata_and_start_times_agrees_with_glmnet(x64):
+    """Weights and penalty factors too: both are stationary here, and to 1e-6 the same."""
+    X, target, weight, penalty, path = stratified_path()
+    data = (X, risk_sets(*target), weight)
+    objective = jr.Objective(jr.Cox("breslow"), penalty, linear)
+    found = jr.sweep(objective, jnp.zeros(3), data, path["lams"], solver=jr.FISTA(1e-12))
+    assert (np.asarray(found.result) == jr.Result.CONVERGED).all()
+    np.testing.assert_allclose(found.params, path["coef"], rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(found.params != 0, np.array(path["coef"]) != 0)
+    judge = jax.jit(jax.vmap(lambda lam, b: objective.at(lam).stationarity(b, data)))
+    for coef in (found.params, np.array(path["coef"])):
+        assert judge(np.array(path["lams"], float), coef).max() <= 1e-7
+
+
+@pytest.mark.slow
+def test_the_linear_door_agrees_with_glmnet():
+    """The same path by `fit_path`."""
+    X, target, weight, penalty, path = stratified_path()
+    found = jr.fit_path(
+        X,
+        target,
+        loss=jr.Cox("breslow"),
+        penalty=penalty,
+        lams=path["lams"],
+        sample_weight=weight,
+        standardize=False,
+        tol=1e-10,
+    )
+    assert (found.result == jr.Result.CONVERGED).all()
+    np.testing.assert_allclose(found.coef, path["coef"], rtol=1e-6, atol=1e-8)
+
+
 def test_gap_without_a_conjugate_bounds_the_suboptimality(x64):
     """At any point: against the least value there is, which is found first."""
     target, weight, _ = data("both", seed=8)

@@ -1,5 +1,7 @@
 """Losses against scikit-learn and statsmodels: deviances, and fits that are optimal in their terms and in ours."""
 
+import decimal
+import itertools
 import json
 import pathlib
 
@@ -117,3 +119,34 @@ def test_squared_hinge_convention_of_scikit_learn(x64):
     coef = model.fit(X, y).coef_[0]
     slope = np.asarray(jr.SquaredHinge().derivative(jnp.asarray(X @ coef), jnp.asarray(y)))
     assert np.abs(X.T @ slope / len(y) + coef / (2 * 0.3 * len(y))).max() <= 1e-7
+
+
+def test_negative_binomial_keeps_its_digits_at_any_count(x64, monkeypatch):
+    """Against 60 decimal digits: an error of few roundings of x = η − log y, not of y, in values and gaps."""
+    exact = decimal.Decimal
+    monkeypatch.setattr(decimal.getcontext(), "prec", 60)
+    for dispersion in (1e-3, 0.5, 10.0):
+        loss, a = jr.NegativeBinomial(dispersion=dispersion), exact(dispersion)
+        for y, x in itertools.product((1.0, 3.0, 1e5, 1e10, 1e14), (-60.0, -1.5, -0.9, -1e-6, 1e-3, 0.9, 5.0, 60.0)):
+            eta = np.log(y) + x
+            mean, count = exact(eta).exp(), exact(y)
+            value = count * (count / mean).ln() + (count + 1 / a) * ((1 + a * mean) / (1 + a * count)).ln()
+            slope = (mean - count) / (1 + a * mean)
+            found = float(loss.value(jnp.asarray(eta), jnp.asarray(y)))
+            size = abs(float(slope) * eta) + min(y, 1 / dispersion) * abs(x) + float(value)
+            assert abs(found - float(value)) <= 4e-15 * size, (dispersion, y, x)
+            u = float(slope) * (1 - 1e-9)  # inside the domain also after rounding
+            conjugate = exact(u) * (exact(u) + count).ln() + count * (1 + exact(u) / count).ln()
+            conjugate += (1 / a - exact(u)) * (1 - a * exact(u)).ln()
+            found = float(loss.conjugate(jnp.asarray(u), jnp.asarray(y)))
+            assert abs(found - float(conjugate)) <= 4e-15 * (abs(u) * 40 + abs(float(conjugate))), (dispersion, y, x)
+
+
+def test_negative_binomial_paths_converge_at_huge_counts():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 5))
+    mean = 1e11 * np.exp(X[:, :2] @ [0.5, -0.4])
+    y = rng.negative_binomial(2, 1 / (1 + 0.5 * mean)).astype(float)
+    path = jr.fit_path(X, y, loss=jr.NegativeBinomial(dispersion=0.5), penalty=jr.L1(), lams=10)
+    assert (path.result == jr.Result.CONVERGED).all()
+    assert path.gap.max() <= 1e-6

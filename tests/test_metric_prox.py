@@ -10,8 +10,8 @@ from jaxreg import L1, L2, L21, Blocks, GroupLasso, GroupMCP, L1Ball, Masked, Sp
 from tests.catalogue import PENALTIES
 
 NONE = {
-    "tree_group", "group_mcp", "group_scad", "heads", "slope", "linf", "total_variation", "nuclear", "fused_lasso",
-    "fused_lasso-columns", "simplex", "l1_ball", "l2_ball", "monotone", "sum-total_variation",
+    "k_support", "k_support-fraction", "tree_group", "group_mcp", "group_scad", "heads", "slope", "linf",
+    "total_variation", "nuclear", "fused_lasso", "fused_lasso-columns", "simplex", "l1_ball", "l2_ball", "monotone", "sum-total_variation",
 }  # fmt: skip
 
 

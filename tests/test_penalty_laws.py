@@ -327,7 +327,8 @@ def test_float32_agrees_with_float64(case: PenaltyCase, x64):
         own = own if case.separable or method != "prox" else own.max(axis=1, keepdims=True)
         with np.errstate(invalid="ignore"):
             steep = np.abs(double) if method == "residual" and not case.convex else 0
-            size = {"residual": np.abs(grads) + lam[:, None] * 5 * (1 + np.abs(v)) + steep, "prox": own}
+            reach = np.abs(v).max(axis=1, keepdims=True) if case.pooled else np.abs(v)
+            size = {"residual": np.abs(grads) + lam[:, None] * 5 * (1 + reach) + steep, "prox": own}
             size |= {} if case.free is None else {"lam_max": np.abs(grads).max(axis=1)}
             error = np.where(single == double, 0, np.abs(single - double))
             if method == "prox":

@@ -44,10 +44,9 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
         raise TypeError(f"loss must be a jaxreg loss such as Squared(), got {loss!r}")
     if not isinstance(penalty, Penalty):
         raise TypeError(f"penalty must be a jaxreg penalty such as L1(), got {penalty!r}")
-    if isinstance(loss, Nonsmooth):
+    if isinstance(loss, Nonsmooth) and penalty.prox_part is not penalty:
         raise TypeError(
-            f"linear models take smooth losses, and {type(loss).__name__} has kinks, where gradient steps do not "
-            "settle: take Huber for outliers, or minimize it by its own prox and conjugate, which certify the result"
+            f"{type(loss).__name__} has kinks and takes a penalty by its prox, of which {penalty!r} has none as a whole"
         )
     design = as_design(X, dtype)
     n, p = design.shape
@@ -57,11 +56,18 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
         raise ValueError("sample_weight must not be negative, and must be positive for at least 2 rows")
     loss.check(target[weights > 0])
     outputs = loss.outputs(target[weights > 0])
+    if outputs and isinstance(loss, Nonsmooth):
+        raise ValueError(
+            f"y must have shape ({n},) for {type(loss).__name__}, got {target.shape}: fit one response each"
+        )
     shift = np.zeros((n, *outputs)) if offset is None else offsets(offset, n, outputs)
     # A class that only rows without weight have is none.
     rows = np.where(weights > 0, np.arange(n), np.argmax(weights > 0)) if isinstance(loss, Joint) else slice(None)
     encoded = loss.encode(target[rows], jnp.zeros((n, *outputs)))
     penalty = _by_column(penalty, p) if outputs else penalty
+    if isinstance(loss, Nonsmooth) and np.isnan(penalty.conjugate(jnp.zeros(p))):
+        kinks = f"{type(loss).__name__} has kinks: only a duality gap certifies it"
+        raise TypeError(f"{kinks}, and {type(penalty).__name__} has no conjugate")
     if isinstance(penalty, Elastic):
         factor = _factor(penalty, p, outputs)
     else:

@@ -18,11 +18,10 @@ from jaxreg.linear.judge import into_domain, orthogonal
 from jaxreg.linear.null import Null
 from jaxreg.linear.outputs import alike, correlate_problems, per_sample, predict
 from jaxreg.linear.problem import Problem
-from jaxreg.linear.sharp import settled
 from jaxreg.losses import Loss
 from jaxreg.losses._base import Coupled
 from jaxreg.objective import dual_value, ray_gap
-from jaxreg.penalties import Penalty
+from jaxreg.penalties import Penalty, settled
 
 
 def good(gap: np.ndarray, kkt: np.ndarray, tol: float) -> np.ndarray:

@@ -21,10 +21,10 @@ from jaxreg.linear.free import HUGE, free_columns
 from jaxreg.linear.null import correlate_views
 from jaxreg.linear.outputs import alike, apply, correlate, inverse_scale, per_sample, predict
 from jaxreg.linear.problem import Fits, Problem
-from jaxreg.linear.sharp import is_sharp, settled
 from jaxreg.losses import Loss
+from jaxreg.losses._base import Nonsmooth
 from jaxreg.objective import Objective
-from jaxreg.penalties import Masked, Penalty
+from jaxreg.penalties import Masked, Penalty, is_sharp, settled
 
 CHUNK = 8
 """Strengths solved at once, at most."""
@@ -101,7 +101,8 @@ def generic_lam_max(problem: Problem, penalty: Penalty) -> float:
         chunk, *_ = _solve_chunk(problem, penalty, np.full(1, HUGE), 1e-9, start[0], start[1], np.full(many, 1e-11))
         arguments = (problem.design, problem.views, problem.loss, problem.data, null_eta(problem))
         gradient = np.asarray(gradient_beyond(*arguments, chunk.level[0], chunk.slopes[0]))[0]
-    return float(_lam_max(penalty, gradient))
+    # Of losses with kinks the null model's dual point is as good as its gap: a hair more keeps it feasible.
+    return float(_lam_max(penalty, gradient)) * (1 + 1e-8 * isinstance(problem.loss, Nonsmooth))
 
 
 def _solve_chunk(
@@ -191,7 +192,7 @@ def _solve(
 ) -> tuple[jax.Array, ...]:
     """Intercepts (C, F, …), slopes (C, F, p, …), codes and steps, for strengths (C,) in every training set."""
     from jaxreg.solvers import FISTA  # optax, which it brings along, takes a while to import
-    from jaxreg.solvers._loop import _loop
+    from jaxreg.solvers import minimize 
 
     inverse = inverse_scale(views)
 
@@ -201,7 +202,7 @@ def _solve(
         weighed = loss.weighing(views.weights[k])
         view = _View(design, weighed, data.target, views.mean[k], inverse[k], views.weights[k], eta[k], intercept)
         solver = FISTA(tol=tol, max_steps=budget)
-        found = _loop(
+        found = minimize(
             objective, {"intercept": level, "slopes": slopes}, {"intercept": None, "slopes": None}, view, solver
         )
         return found.params["intercept"], found.params["slopes"], found.result, found.stats.steps

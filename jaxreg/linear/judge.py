@@ -21,12 +21,13 @@ ROWS_BLOCK = 2**18
 """Entries of residuals worked on at a time, so that they stay in the cache."""
 
 
-def _of_sets(first: jax.Array, size: int, *trees: Any) -> tuple[Any, ...]:
+def of_sets(first: jax.Array, size: int, *trees: Any) -> tuple[Any, ...]:
     """The training sets' slices, from `first` on, of trees with a leading axis of training sets."""
     return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, size), trees)
 
 
-def _columns_of(columns: Columns, first: jax.Array, size: int) -> Columns:
+def columns_of(columns: Columns, first: jax.Array, size: int) -> Columns:
+    """Columns as the training sets from `first` on see them."""
     return dataclasses.replace(
         columns,
         **{
@@ -56,8 +57,8 @@ def judge(
     `place` (p,) says where in b each column of X stands, 0 if nowhere; l1 and l2 are strengths (R, L).
     """
     many = b.shape[1]
-    views, null, weights = _of_sets(first, many, views, null, data.weights)
-    data, columns = data._replace(weights=weights), _columns_of(columns, first, many)
+    views, null, weights = of_sets(first, many, views, null, data.weights)
+    data, columns = data._replace(weights=weights), columns_of(columns, first, many)
     b = _by_set(b)
     one, two = l1.T.reshape(-1), l2.T.reshape(-1)
     eta = columns.predict(b) + data.offset
@@ -96,8 +97,8 @@ def judge_by_rows(
     ever whole in memory.
     """
     many, m = b.shape[1], null.basis.shape[2]
-    null, weights = _of_sets(first, many, null, data.weights)
-    data, columns = data._replace(weights=weights), _columns_of(columns, first, many)
+    null, weights = of_sets(first, many, null, data.weights)
+    data, columns = data._replace(weights=weights), columns_of(columns, first, many)
     b = _by_set(b)
     count = b.shape[1]
     x = jnp.where(place > 0, b[..., place], 0)

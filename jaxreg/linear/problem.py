@@ -11,8 +11,9 @@ from jaxreg.linear.columns import Data, gather
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.joint import fit_null_joint
 from jaxreg.linear.null import Null, fit_null
+from jaxreg.linear.null_split import fit_null_split
 from jaxreg.losses import Loss
-from jaxreg.losses._base import Coupled
+from jaxreg.losses._base import Coupled, Nonsmooth
 
 LOST = 1e-6
 """Relative gradient above which a null model has not converged."""
@@ -46,7 +47,10 @@ class Problem:
         unpenalized = np.flatnonzero(factor == 0)
         columns = gather(design, views, unpenalized, unpenalized.size, intercept)
         plain = offset.ndim == 1 and not isinstance(loss, Coupled)
-        null = (fit_null if plain else fit_null_joint)(design, views, loss, data, columns)
+        if isinstance(loss, Nonsmooth):
+            null = fit_null_split(design, views, loss, data, factor, intercept)
+        else:
+            null = (fit_null if plain else fit_null_joint)(design, views, loss, data, columns)
         lost = int(np.sum(~(np.asarray(null.astray) <= LOST)))
         if lost:
             message = f"the null models of {lost} of {len(views.weights)} training sets did not converge"
@@ -55,8 +59,8 @@ class Problem:
 
     @property
     def plain(self) -> bool:
-        """Whether a sample has one output, and its loss depends on that alone."""
-        return self.data.offset.ndim == 1 and not isinstance(self.loss, Coupled)
+        """Whether a sample has one output, and its loss is smooth and depends on that alone."""
+        return self.data.offset.ndim == 1 and not isinstance(self.loss, (Coupled, Nonsmooth))
 
     def scale(self) -> np.ndarray:
         """Size of gradients, per training set (F,): that at the null model."""

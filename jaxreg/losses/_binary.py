@@ -19,6 +19,8 @@ class Logistic(Loss):
     This is the negative Bernoulli log-likelihood with the logit link; its deviance is twice the loss when y
     is 0 or 1.
 
+    Source: McCullagh & Nelder (1989), "Generalized linear models", chapter 4.
+
     >>> float(Logistic().mean(jnp.array(0.0)))
     0.5
     """

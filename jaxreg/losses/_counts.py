@@ -38,6 +38,14 @@ class LogLink(Loss):
         return 2 * self.value(pred, target)
 
 
+def _entropies(m: jax.Array, dual: jax.Array, target: jax.Array) -> jax.Array:
+    """m log m − y log y for m = u + y ≥ 0: as y log(1 + u/y) + u log m where u is small beside y, lest it be lost."""
+    small = jnp.abs(dual) < 0.5 * target
+    share = jnp.where(small, dual, 0) / jnp.where(small, target, 1)
+    together = target * jnp.log1p(share) + dual * jnp.log(jnp.where(small, m, 1))
+    return jnp.where(small, together, xlogy(m, m) - xlogy(target, target))
+
+
 @_tree.register
 @dataclasses.dataclass(frozen=True)
 class Poisson(LogLink):
@@ -72,7 +80,7 @@ class Poisson(LogLink):
         """(m log m − m) − (y log y − y) with m = u + y ≥ 0 (to rounding); infinite below."""
         m, least = dual + target, -4 * jnp.finfo(dual.dtype).eps * target
         inside, m = m >= least, jnp.maximum(m, 0)
-        return jnp.where(inside, xlogy(m, m) - xlogy(target, target) - dual, jnp.inf)
+        return jnp.where(inside, _entropies(m, dual, target) - dual, jnp.inf)
 
     def check(self, target: np.ndarray) -> None:
         """Targets of at least 0 that are not constant."""
@@ -233,18 +241,28 @@ class NegativeBinomial(LogLink):
         _check.number("dispersion", self.dispersion, low=low, what="positive and finite (0 would be Poisson())")
 
     def value(self, pred: jax.Array, target: jax.Array) -> jax.Array:
-        """(y + 1/α) log((1 + αμ)/(1 + αy)) − yx, x = η − log y; the ratio is 1 + αy/(1 + αy) · (exp(x) − 1)."""
+        """With x = η − log y and A = αy, (1 + A) log((1 + A exp(x))/(1 + A)) − Ax, over α.
+
+        Terms that cancel must not be larger than they need be. Where A < 1 they are of the order yx as they stand, if
+        the ratio is taken as 1 + A/(1 + A) · (exp(x) − 1); far from x = 0 they do not cancel. Where A ≥ 1, x is taken
+        out of the logarithm: x + (1 + A) log(1 + (exp(−x) − 1)/(1 + A)), whose terms are of the order of x, however
+        large y is.
+        """
         alpha = self._alpha(pred)
         _, _, log_growth = self._growth(pred)
         some = target > 0
         y = jnp.where(some, target, 1)
-        x = pred - jnp.log(y)
-        rate = alpha * y
-        # Both terms are about yx where x is small, and this form is exact to rounding there; elsewhere it is not.
+        x, rate = pred - jnp.log(y), alpha * y
         close = jnp.abs(x) < 1
         near = jnp.log1p(rate / (1 + rate) * jnp.expm1(jnp.where(close, x, 0)))
-        positive = (y + 1 / alpha) * jnp.where(close, near, log_growth - jnp.log1p(rate)) - y * x
-        return jnp.where(some, positive, log_growth / alpha)
+        few = (y + 1 / alpha) * jnp.where(close, near, log_growth - jnp.log1p(rate)) - y * x
+        # exp(−x)/(1 + A), of which the logarithm is all that is left where it is huge.
+        low, exponent = x < -1, -x - jnp.log1p(rate)
+        huge = exponent > 40
+        ahead = jnp.log1p(jnp.exp(jnp.where(low & ~huge, exponent, 0)) - 1 / (1 + rate))
+        beside = jnp.log1p(jnp.expm1(jnp.where(low, 0, -x)) / (1 + rate))
+        many = (x + (1 + rate) * jnp.where(low, jnp.where(huge, exponent, ahead), beside)) / alpha
+        return jnp.where(some, jnp.where(rate < 1, few, many), log_growth / alpha)
 
     def derivative(self, pred: jax.Array, target: jax.Array) -> jax.Array:
         """(μ − y)/(1 + αμ)."""
@@ -263,7 +281,7 @@ class NegativeBinomial(LogLink):
         inside = (m >= -eps * target) & (t >= -eps)
         m, t = jnp.maximum(m, 0), jnp.maximum(t, 0)
         log_t = jnp.log1p(-jnp.where(t > 0, alpha * dual, 0))
-        return jnp.where(inside, xlogy(m, m) - xlogy(target, target) + t * log_t / alpha, jnp.inf)
+        return jnp.where(inside, _entropies(m, dual, target) + t * log_t / alpha, jnp.inf)
 
     def check(self, target: np.ndarray) -> None:
         """Targets of at least 0 that are not constant."""

@@ -17,6 +17,8 @@ class Squared(Loss):
 
     Its mean over samples is half the mean squared error; its deviance is the squared error.
 
+    Source: McCullagh & Nelder (1989), "Generalized linear models", chapter 3.
+
     >>> float(Squared().value(jnp.array(3.0), jnp.array(1.0)))
     2.0
     """

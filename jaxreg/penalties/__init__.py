@@ -20,9 +20,11 @@ from jaxreg.penalties._group import L21, GroupLasso, OverlappingGroupLasso, Spar
 from jaxreg.penalties._group_nonconvex import GroupMCP, GroupSCAD
 from jaxreg.penalties._intervals import Box, Interval, LInfBall, NonNegative
 from jaxreg.penalties._isotonic import Monotone
+from jaxreg.penalties._k_support import KSupport
 from jaxreg.penalties._nested import TreeGroupLasso
 from jaxreg.penalties._nonconvex import MCP, SCAD, Folded, LogSum
-from jaxreg.penalties._sharp import L0, Lq
+from jaxreg.penalties._settled import Settled, is_sharp, settled
+from jaxreg.penalties._sharp import L0, Lq, Sharp
 from jaxreg.penalties._smooth import HuberizedL1, PseudoHuber
 from jaxreg.penalties._sorted import SLOPE, LInf, benjamini_hochberg
 from jaxreg.penalties._spectral import Nuclear
@@ -53,6 +55,7 @@ __all__ = [
     "Grouped",
     "HuberizedL1",
     "Interval",
+    "KSupport",
     "L1Ball",
     "L2Ball",
     "LInf",
@@ -69,6 +72,8 @@ __all__ = [
     "Penalty",
     "PseudoHuber",
     "Separable",
+    "Settled",
+    "Sharp",
     "Simplex",
     "Smooth",
     "SparseGroupLasso",
@@ -79,4 +84,6 @@ __all__ = [
     "Units",
     "benjamini_hochberg",
     "by_axis",
+    "is_sharp",
+    "settled",
 ]

@@ -6,8 +6,10 @@ With up = down this is total variation with a weight for each step; with up = 0 
 The solution is found by division: a segment's mean is its solution, unless the segment falls into parts that want to
 lie above and below the mean; what is best there is a two-valued problem on the chain, solved for all segments at once
 by a scan of clipped sums. Then every part is a segment. All parts of one round are worked on together, so that the
-number of rounds, and not of entries, is what is sequential: 5 to 20 rounds for 1000 to 10 000 entries, where dynamic
-programming and pooling of adjacent violators walk from entry to entry (4 to 150 times slower here, measured on a CPU).
+number of rounds, and not of entries, is what is sequential: 5 to 20 rounds for 1000 to 10 000 entries. Dynamic
+programming walks from entry to entry. Pooling adjacent violators, all at once, takes fewer rounds of isotonic
+regression on data that are nearly in order, but at worst as many as there are entries (one low entry at the end: 1.8 s
+beside 0.07 s here for 32 chains of 2000 entries, on a CPU), and in a batch the worst chain decides.
 
 Sources: Groenevelt (1991), "Two algorithms for maximizing a separable concave function over a polymatroid feasible
 region", EJOR 54; Bach (2013), "Learning with submodular functions", section 9.1; Johnson (2013), "A dynamic

@@ -128,6 +128,8 @@ class Simplex(Joint):
     Raises:
         ValueError: if it is negative, NaN or infinite.
 
+    Prox: O(p log p), exact by sorting.
+
     Source: Duchi, Shalev-Shwartz, Singer & Chandra (2008), "Efficient projections onto the ℓ₁-ball", ICML.
 
     >>> Simplex().prox(jnp.array([0.75, 0.5, -1.0]), 1.0)
@@ -167,6 +169,8 @@ class L1Ball(Joint, Absolute):
 
     Raises:
         ValueError: if it is negative, NaN or infinite.
+
+    Prox: O(p log p), exact by sorting.
 
     Source: Duchi, Shalev-Shwartz, Singer & Chandra (2008), "Efficient projections onto the ℓ₁-ball", ICML.
 
@@ -210,6 +214,10 @@ class L2Ball(Joint, Absolute):
 
     Raises:
         ValueError: if it is negative, NaN or infinite.
+
+    Prox: O(p), in closed form.
+
+    Source: Parikh & Boyd (2014), "Proximal algorithms", Found. Trends Optim. 1, section 6.5.
 
     >>> L2Ball(5.0).prox(jnp.array([6.0, -8.0]), 1.0)
     Array([ 3., -4.], dtype=float32)

@@ -108,6 +108,8 @@ class L1(Elastic, Norm):
     Raises:
         ValueError: if a number is negative, NaN or infinite.
 
+    Prox: O(p), in closed form.
+
     Source: Tibshirani (1996), "Regression shrinkage and selection via the lasso", JRSS B 58.
 
     >>> L1(1.0).prox(jnp.array([-3.0, 0.5, 2.0]), 1.0)
@@ -147,6 +149,8 @@ class L2(Elastic, Smooth):
     Raises:
         ValueError: if a number is negative, NaN or infinite.
 
+    Prox: O(p), in closed form.
+
     Source: Hoerl & Kennard (1970), "Ridge regression", Technometrics 12.
 
     >>> L2(1.0).prox(jnp.array([-3.0, 0.5, 2.0]), 1.0)
@@ -182,6 +186,8 @@ class ElasticNet(Elastic):
 
     Raises:
         ValueError: if a number is outside its range, NaN or infinite.
+
+    Prox: O(p), in closed form.
 
     Source: Zou & Hastie (2005), "Regularization and variable selection via the elastic net", JRSS B 67.
 

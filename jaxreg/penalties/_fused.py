@@ -31,6 +31,8 @@ class TotalVariation(Leafwise, Differences):
         ValueError: if a number is negative, NaN or infinite; on use, if a parameter is a scalar, or the weights
             do not fit.
 
+    Prox: exact, in rounds of O(p), of which 5 to 20 are usual.
+
     Source: Rudin, Osher & Fatemi (1992), "Nonlinear total variation based noise removal algorithms", Physica D 60;
     in one dimension Mammen & van de Geer (1997), "Locally adaptive regression splines", Ann. Stat. 25.
 
@@ -78,6 +80,8 @@ class FusedLasso(LeafwiseNorm):
     Raises:
         TypeError: as `TotalVariation`.
         ValueError: as `TotalVariation`, or if `l1_ratio` is outside [0, 1].
+
+    Prox: exact, in rounds of O(p), of which 5 to 20 are usual.
 
     Source: Tibshirani, Saunders, Rosset, Zhu & Knight (2005), "Sparsity and smoothness via the fused lasso", JRSS B 67;
     Friedman, Hastie, Höfling & Tibshirani (2007), "Pathwise coordinate optimization", Ann. Appl. Stat. 1, for the prox.

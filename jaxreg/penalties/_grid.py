@@ -11,13 +11,16 @@ of a sum of convex functions", SMAI J. Comput. Math. 1; O'Donoghue & Candès (20
 gradient schemes", Found. Comput. Math. 15.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxreg.penalties._chain import chain_prox
 from jaxreg.penalties._leafwise import frozen
+
+IDLE = 100
+"""Rounds without a better gap after which rounding is what is left of it."""
 
 
 def grid_prox(
@@ -37,27 +40,33 @@ def grid_prox(
     """
     fixed_y, fixed_down, fixed_across = frozen((y, down, across))
     centred = fixed_y - jnp.mean(fixed_y)
-    scale = 0.5 * jnp.sum(jnp.square(centred))
+    scale, eps = 0.5 * jnp.sum(jnp.square(centred)), jnp.finfo(y.dtype).eps
     # No difference pulls more than all there is: larger weights would only magnify rounding.
     fixed_down, fixed_across = (jnp.minimum(w, jnp.sum(jnp.abs(centred))) for w in (fixed_down, fixed_across))
-    limit = jnp.maximum(jnp.asarray(tol, y.dtype), 4 * jnp.finfo(y.dtype).eps) * scale
-    x, pull, gap = _alternate(centred, fixed_down, fixed_across, limit, max_steps)
+    limit = jnp.maximum(jnp.asarray(tol, y.dtype), (16 * eps) ** 2) * scale
+    x, pulls, gap = _alternate(centred, fixed_down, fixed_across, limit, max_steps)
 
-    # The objective is strongly convex: no entry is further from its solution than √(2 gap).
-    noise = 2 * jnp.sqrt(2 * jnp.maximum(gap, limit))
-    label, signs = _regions(x, fixed_down, fixed_across, noise)
-    polished = _means(centred, fixed_down, fixed_across, label, signs)
-    rows, columns = pull
-    variation = jnp.sum(fixed_down * jnp.abs(jnp.diff(polished, axis=0)))
-    variation = variation + jnp.sum(fixed_across * jnp.abs(jnp.diff(polished, axis=1)))
-    off = jnp.square(polished - (centred - rows - columns))
-    polished_gap = variation - jnp.sum(polished * (rows + columns)) + 0.5 * jnp.sum(off)
-    better = polished_gap <= jnp.maximum(gap, limit)
+    def gap_at(x: jax.Array) -> jax.Array:
+        off = jnp.square(x - (centred - pulls.rows - pulls.columns))
+        lost = jnp.sum(_lost(x, pulls.down, fixed_down, 0)) + jnp.sum(_lost(x, pulls.across, fixed_across, 1))
+        return lost + 0.5 * jnp.sum(off)
+
+    def polish(noise: jax.Array) -> Any:
+        label, signs = _regions(x, fixed_down, fixed_across, noise)
+        return gap_at(_means(centred, fixed_down, fixed_across, label, signs)), label, signs
+
+    # The objective is strongly convex: no entry is further from its solution than √(2 gap), and what rounding adds.
+    # Mostly it is much closer, and regions closer to each other than that are told apart.
+    least = _noise(centred)
+    polished = jax.vmap(polish)(jnp.stack([least, least + 2 * jnp.sqrt(2 * jnp.maximum(gap, limit))]))
+    polished_gap, label, signs = jax.tree.map(lambda part: part[jnp.argmin(polished[0])], polished)
+    raw_gap = gap_at(x)
+    better = polished_gap <= jnp.maximum(raw_gap, limit)
 
     derived = _means(y, down, across, label, signs)
     # Where the regions are not what they seem, the value is that of the iteration.
     value = jnp.where(better, frozen(derived), x + jnp.mean(fixed_y))
-    gap = jnp.where(better, polished_gap, gap) / jnp.where(scale > 0, scale, 1)
+    gap = jnp.where(better, polished_gap, raw_gap) / jnp.where(scale > 0, scale, 1)
     return value + (derived - frozen(derived)), jnp.maximum(gap, 0)
 
 
@@ -69,29 +78,67 @@ def _along_rows(x: jax.Array, weights: jax.Array) -> jax.Array:
     return jax.vmap(chain_prox)(x, weights, weights)
 
 
+class _Pulls(NamedTuple):
+    """What differences pull: on places, in rows and in columns; and each by itself, down and across."""
+
+    rows: jax.Array
+    columns: jax.Array
+    down: jax.Array
+    across: jax.Array
+
+
+def _noise(y: jax.Array) -> jax.Array:
+    """Differences that are none but for rounding."""
+    return 8 * jnp.finfo(y.dtype).eps * jnp.max(jnp.abs(y))
+
+
+def _each(pull: jax.Array, x: jax.Array, weights: jax.Array, axis: int) -> jax.Array:
+    """What each difference pulls, if together they pull `pull` and x is their proximal point.
+
+    That is its weight where x jumps; elsewhere the sum of what is pulled up to there.
+    """
+    total = jax.lax.slice_in_dim(-jnp.cumsum(pull, axis=axis), 0, x.shape[axis] - 1, axis=axis)
+    jump = jnp.sign(jnp.diff(x, axis=axis))
+    return jnp.where(jump != 0, jump * weights, jnp.clip(total, -weights, weights))
+
+
+def _lost(x: jax.Array, pulls: jax.Array, weights: jax.Array, axis: int) -> jax.Array:
+    """w|d| − pull · d of each difference d of x, at least 0: free of the rounding of large sums that cancel."""
+    d = jnp.diff(x, axis=axis)
+    return (weights - pulls * jnp.sign(d)) * jnp.abs(d)
+
+
 def _alternate(y: jax.Array, down: jax.Array, across: jax.Array, limit: jax.Array, max_steps: Any) -> Any:
-    """Iterate to a gap of at most `limit`: x, the pulls of rows and columns, the gap."""
+    """Iterate to a gap of at most `limit`: x, what differences pull, and the gap but for what rounding adds to x."""
 
     def round_(state: Any) -> Any:
-        count, b, ahead, momentum, *_ = state
+        count, b, ahead, momentum, *_, least, idle = state
         x = _along_rows(y - ahead, across)
         rows = y - ahead - x
         moved = ahead + x
-        b_next = moved - _down_columns(moved, down)
-        # The pulls `rows` and `b_next` are feasible, and x is best for `rows`: so is this the gap between x and them.
-        variation, held = jnp.sum(down * jnp.abs(jnp.diff(x, axis=0))), jnp.sum(x * b_next)
-        gap = variation - held + 0.5 * jnp.sum(jnp.square(b_next - ahead))
-        rounding = 4 * jnp.finfo(y.dtype).eps * (variation + jnp.sum(jnp.abs(x * b_next)))
+        z = _down_columns(moved, down)
+        b_next = moved - z
+        # Both pulls are feasible, and x is best for those of rows: so is this the gap between x and them. Regions that
+        # are equal but for rounding will be made equal, and do not count.
+        each = _each(b_next, z, down, 0)
+        lost = jnp.where(jnp.abs(jnp.diff(x, axis=0)) > _noise(y), _lost(x, each, down, 0), 0)
+        gap = jnp.sum(lost) + 0.5 * jnp.sum(jnp.square(b_next - ahead))
         overshoots = jnp.sum((ahead - b_next) * (b_next - b)) > 0
         longer = jnp.where(overshoots, 1, 0.5 * (1 + jnp.sqrt(1 + 4 * jnp.square(momentum))))
         weight = jnp.where(overshoots, 0, (momentum - 1) / longer)
-        return count + 1, b_next, b_next + weight * (b_next - b), longer, x, rows, gap, gap > limit + rounding
+        further = gap < 0.9 * least
+        idle = jnp.where(further, 0, idle + 1)
+        going = (gap > limit) & (idle < IDLE)
+        ahead = b_next + weight * (b_next - b)
+        return count + 1, b_next, ahead, longer, x, rows, each, gap, going, jnp.minimum(gap, least), idle
 
     start = jnp.zeros_like(y)
     one = jnp.ones((), y.dtype)
-    state = round_((jnp.asarray(0), start, start, one, start, start, one, jnp.asarray(True)))
-    state = jax.lax.while_loop(lambda state: state[7] & (state[0] < max_steps), round_, state)
-    return state[4], (state[5], state[1]), state[6]
+    first = (0, start, start, one, start, start, down, one, True, jnp.inf * one, 0)
+    state = round_(jax.tree.map(jnp.asarray, first))
+    state = jax.lax.while_loop(lambda state: state[8] & (state[0] < max_steps), round_, state)
+    _, b, _, _, x, rows, each, gap, *_ = state
+    return x, _Pulls(rows, b, each, _each(rows, x, across, 1)), gap
 
 
 def _regions(

@@ -34,6 +34,8 @@ class GroupLasso(GroupNorm):
         ValueError: if a number is negative, NaN or infinite; if a group is empty, or the list is not as said; on
             use, if groups or weights do not fit a parameter.
 
+    Prox: O(p), in closed form.
+
     Source: Yuan & Lin (2006), "Model selection and estimation in regression with grouped variables", JRSS B 68.
 
     >>> GroupLasso(1.0, groups=[0, 0, 1], weight=1.0).prox(jnp.array([3.0, 4.0, 0.5]), 1.0)
@@ -76,6 +78,8 @@ class SparseGroupLasso(GroupNorm):
     Raises:
         TypeError: as `GroupLasso`.
         ValueError: as `GroupLasso`, or if `l1_ratio` is outside [0, 1].
+
+    Prox: O(p), in closed form.
 
     Source: Simon, Friedman, Hastie & Tibshirani (2013), "A sparse-group lasso", JCGS 22.
 
@@ -126,6 +130,8 @@ class L21(GroupNorm):
         ValueError: if a number is negative, NaN or infinite; on use, if a parameter is a vector, or has another
             number of rows than there are weights.
 
+    Prox: O(p), in closed form.
+
     Source: Obozinski, Taskar & Jordan (2010), "Joint covariate selection and joint subspace selection for multiple
     classification problems", Statistics and Computing 20.
 
@@ -170,6 +176,8 @@ class OverlappingGroupLasso(GroupNorm):
         TypeError: if `groups` is no list of integer arrays.
         ValueError: if a number is negative, NaN or infinite; if a group is empty, holds a place twice, or a place
             is in none; on use, if groups do not fit a parameter.
+
+    Prox: O(p), in closed form.
 
     Source: Obozinski, Jacob & Vert (2011), "Group lasso with overlaps: the latent group lasso approach",
     arXiv:1110.0413; Jacob, Obozinski & Vert (2009), ICML.

@@ -76,6 +76,8 @@ class GroupMCP(FoldedGroups):
         TypeError: as `GroupLasso`.
         ValueError: as `GroupLasso`, or if `gamma` is not positive.
 
+    Prox: O(p), in closed form.
+
     Source: Breheny & Huang (2015), "Group descent algorithms for nonconvex penalized linear and logistic regression
     models with grouped predictors", Statistics and Computing 25.
 
@@ -112,6 +114,8 @@ class GroupSCAD(FoldedGroups):
     Raises:
         TypeError: as `GroupLasso`.
         ValueError: as `GroupLasso`, or if `gamma` is not above 1.
+
+    Prox: O(p), in closed form.
 
     Source: Wang, Chen & Li (2007), "Group SCAD regression analysis for microarray time course gene expression data",
     Bioinformatics 23; Breheny & Huang (2015), as for `GroupMCP`.

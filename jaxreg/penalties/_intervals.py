@@ -76,6 +76,8 @@ class Interval(Constraint, Separable):
 class NonNegative(Interval):
     """b ≥ 0, entry by entry.
 
+    Prox: O(p), in closed form.
+
     Source: Lawson & Hanson (1974), "Solving least squares problems", chapter 23.
 
     >>> NonNegative().prox(jnp.array([-3.0, 0.5, 2.0]), 1.0)
@@ -99,6 +101,8 @@ class Box(Interval):
 
     Raises:
         ValueError: if a bound is NaN, or an upper bound below the lower one.
+
+    Prox: O(p), in closed form.
 
     Source: Bertsekas (1982), "Projected Newton methods for optimization problems with simple constraints", SIAM J.
     Control Optim. 20.
@@ -134,6 +138,10 @@ class LInfBall(Interval, Absolute):
 
     Raises:
         ValueError: if it is negative, NaN or infinite.
+
+    Prox: O(p), in closed form.
+
+    Source: Parikh & Boyd (2014), "Proximal algorithms", Found. Trends Optim. 1, section 6.5.
 
     >>> LInfBall(1.0).prox(jnp.array([-3.0, 0.5]), 1.0)
     Array([-1. ,  0.5], dtype=float32)

@@ -33,6 +33,8 @@ class TreeGroupLasso(LeafwiseNorm, Absolute):
         ValueError: if a number is negative, NaN or infinite; if a group is empty, is given twice, or crosses
             another; on use, if groups or weights do not fit a parameter.
 
+    Prox: O(p × depth of the tree), in closed form.
+
     Source: Jenatton, Mairal, Obozinski & Bach (2011), "Proximal methods for hierarchical sparse coding", JMLR 12.
 
     >>> penalty = TreeGroupLasso(1.0, groups=[[0, 1, 2], [1, 2], [2]], weight=1.0)

@@ -97,6 +97,8 @@ class MCP(Folded):
     Raises:
         ValueError: if a number is outside its range, NaN or infinite.
 
+    Prox: O(p), in closed form.
+
     Source: Zhang (2010), "Nearly unbiased variable selection under minimax concave penalty", Ann. Statist. 38.
 
     >>> MCP(1.0, gamma=2.0).prox(jnp.array([-3.0, 0.5, 1.5]), 1.0)
@@ -156,6 +158,8 @@ class SCAD(Folded):
 
     Raises:
         ValueError: if a number is outside its range, NaN or infinite.
+
+    Prox: O(p), in closed form.
 
     Source: Fan & Li (2001), "Variable selection via nonconcave penalized likelihood", JASA 96.
 
@@ -218,6 +222,8 @@ class LogSum(Folded):
 
     Raises:
         ValueError: if a number is outside its range, NaN or infinite.
+
+    Prox: O(p), in closed form.
 
     Source: Candès, Wakin & Boyd (2008), "Enhancing sparsity by reweighted ℓ₁ minimization", J. Fourier Anal.
     Appl. 14; the prox: Gong et al. (2013), "A general iterative shrinkage and thresholding algorithm", ICML.

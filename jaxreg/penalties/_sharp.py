@@ -54,6 +54,8 @@ class L0(Sharp):
     Raises:
         ValueError: if a number is negative, NaN or infinite.
 
+    Prox: O(p), in closed form.
+
     Source: Blumensath & Davies (2008), "Iterative thresholding for sparse approximations", J. Fourier Anal.
     Appl. 14.
 
@@ -99,6 +101,8 @@ class Lq(Sharp):
 
     Raises:
         ValueError: if `q` is another number, or a number is negative, NaN or infinite.
+
+    Prox: O(p), in closed form.
 
     Source: Xu, Chang, Xu & Zhang (2012), "L1/2 regularization: a thresholding representation theory and a fast
     solver", IEEE Trans. Neural Netw. Learn. Syst. 23; Cao, Sun & Xu (2013), "Fast image deconvolution using

@@ -101,6 +101,8 @@ class HuberizedL1(Rounded):
     Raises:
         ValueError: if a number is outside its range, NaN or infinite.
 
+    Prox: O(p), in closed form.
+
     Source: Huber (1964), "Robust estimation of a location parameter", Ann. Math. Statist. 35; it is the Moreau
     envelope of the absolute value.
 
@@ -150,6 +152,8 @@ class PseudoHuber(Rounded):
 
     Raises:
         ValueError: if a number is outside its range, NaN or infinite.
+
+    Prox: O(p), by 8 steps of Newton's method for every entry.
 
     Source: Charbonnier, Blanc-Féraud, Aubert & Barlaud (1997), "Deterministic edge-preserving regularization in
     computed imaging", IEEE Trans. Image Process. 6.

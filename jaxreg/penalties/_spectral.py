@@ -27,6 +27,8 @@ class Nuclear(LeafwiseNorm):
         TypeError: if `lam` is no number.
         ValueError: if it is negative, NaN or infinite; on use, if a parameter is a vector.
 
+    Prox: a singular value decomposition, O(mn min(m, n)) for a matrix of m × n.
+
     Source: Fazel, Hindi & Boyd (2001), "A rank minimization heuristic", ACC; Cai, Candès & Shen (2010), "A singular
     value thresholding algorithm for matrix completion", SIAM J. Optim. 20, for the prox.
 

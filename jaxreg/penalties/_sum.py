@@ -55,7 +55,7 @@ class Sum(Penalty):
 
     members: tuple[Penalty, ...]
     lam: Any
-    roles: tuple[Role, ...] = dataclasses.field(metadata={"static": True})
+    roles: tuple[Role, ...] = dataclasses.field(metadata={"static": True}, repr=False)
 
     def __init__(self, *members: Penalty, lam: Any = 1.0) -> None:
         flat: list[Penalty] = []

@@ -23,12 +23,15 @@ class TotalVariation2D(Leafwise, Differences):
 
     Args:
         lam: strength λ ≥ 0.
-        tol: relative duality gap of the prox, as a share of the squared distance of the input from its mean.
+        tol: relative duality gap of the prox, as a share of the squared distance of the input from its mean; raised
+            to (16 machine epsilons)², which float32 reaches at 4e-12.
         max_steps: rounds over rows and columns to stop at in any case; usually some tens suffice.
 
     Raises:
         TypeError: if a number is none.
         ValueError: if a number is negative, NaN or infinite; on use, if a parameter is a vector.
+
+    Prox: iterative, in rounds of O(p), tens to hundreds of them; exact to the gap that it certifies.
 
     Source: Rudin, Osher & Fatemi (1992), as for `TotalVariation`; Barbero & Sra (2018), "Modular proximal optimization
     for multidimensional total-variation regularization", JMLR 19, for the split into rows and columns.

@@ -12,10 +12,13 @@ from jaxreg import _check, _tree
 from jaxreg._result import Result, Solution, Stats, describe_failures
 from jaxreg._tree import PyTree
 from jaxreg.objective import Objective
-from jaxreg.solvers._base import Solver
+from jaxreg.penalties import is_sharp, settled
+from jaxreg.solvers._base import Solver, ValueAndGradient
 from jaxreg.solvers._fista import FISTA
 
 RUNNING = -1
+POWERS = 20
+"""Iterations of the power method, for a curvature that may be off by some percent."""
 
 
 class _Carry(NamedTuple):
@@ -42,6 +45,10 @@ def solve(objective: Objective, params: PyTree, data: Any, *, solver: Solver | N
     of ∇f at zero or at the start, whichever is larger. A start whose loss is a multiple of that at zero has
     its gradient divided by that multiple, lest a bad start loosen the tolerance.
 
+    A penalty that is infinitely steep at zero (`L0`, `Lq`) makes any support stationary, and none above all. There the
+    residual is what a proximal gradient step of 0.3/L would change, over its length, for the largest curvature L of
+    the smooth part at the start: the solution is one from which no such step, nor any shorter one, leads away.
+
     Args:
         objective: what to minimize.
         params: where to start. Leaves that are not floating-point are left alone.
@@ -54,7 +61,7 @@ def solve(objective: Objective, params: PyTree, data: Any, *, solver: Solver | N
 
     Raises:
         TypeError: if `objective` or `solver` is not of its kind.
-        ValueError: if shapes disagree or a path pattern matches nothing.
+        ValueError: if shapes disagree, a path pattern matches nothing, or a strength is not one number.
 
     >>> from jaxreg import L1, Squared
     >>> objective = Objective(Squared(), L1(0.5), lambda params, X: X @ params)
@@ -99,6 +106,13 @@ def _run(objective: Objective, params: PyTree, data: Any, solver: Solver | None,
         raise TypeError(f"objective must be a jaxreg Objective, got {objective!r}")
     if not isinstance(solver, Solver):
         raise TypeError(f"solver must be a jaxreg Solver, got {solver!r}; wrap an optax optimizer in OptaxSolver")
+    penalty = objective.whole if lams is None else objective.whole.at(1.0)
+    for part in (penalty, *penalty.atoms):
+        if np.ndim(part.lam):
+            raise ValueError(
+                f"lam of {type(part).__name__} must be one number, got shape {np.shape(part.lam)}: give several "
+                "strengths to sweep, and those of single entries as weight"
+            )
     leaves, structure = jax.tree.flatten(params)
     traceable = [isinstance(leaf, (jax.Array, np.ndarray, np.generic, int, float, complex)) for leaf in leaves]
     arrays = _tree.keep(params, traceable)
@@ -123,7 +137,7 @@ def _compiled(
 
     def one(lam: Any) -> Solution:
         problem = objective if lam is None else objective.at(lam)
-        return _loop(problem, params, rest, data, solver)
+        return minimize(problem, params, rest, data, solver)
 
     with jax.default_matmul_precision(jax.config.jax_default_matmul_precision or "highest"):  # type: ignore[attr-defined]
         solution = one(None) if lams is None else jax.vmap(one)(lams)
@@ -131,7 +145,16 @@ def _compiled(
     return Solution(_tree.overlay(solution.params, arrays), solution.result, solution.stats)
 
 
-def _loop(objective: Objective, params: PyTree, rest: PyTree, data: Any, solver: Solver) -> Solution:
+def minimize(objective: Objective, params: PyTree, rest: PyTree, data: Any, solver: Solver) -> Solution:
+    """Run the loop of `solve` on arrays: what other programs have in theirs. It checks nothing, and warns of nothing.
+
+    Args:
+        objective: what to minimize.
+        params: where to start: floating-point leaves, with None for all others.
+        rest: the other leaves, with None for those of `params`.
+        data: what the objective takes.
+        solver: which.
+    """
     penalty = objective.penalty
 
     def value_and_gradient(p: PyTree) -> tuple[Any, PyTree]:
@@ -141,7 +164,7 @@ def _loop(objective: Objective, params: PyTree, rest: PyTree, data: Any, solver:
         """Compare the candidate with the best point so far, and see whether this is the end."""
         x, smooth, x_grads = solver.candidate(carry.state, carry.params, carry.value, carry.grads)
         value = (smooth + penalty.value(x)).astype(scale.dtype)
-        stationarity = (_tree.max_abs(penalty.residual(x, x_grads)) / scale).astype(scale.dtype)
+        stationarity = (_tree.max_abs(judged.residual(x, x_grads)) / scale).astype(scale.dtype)
         finite = _tree.all_finite(x) & _tree.all_finite(x_grads) & ~jnp.isnan(value) & ~jnp.isnan(stationarity)
         converged = stationarity <= tol
         # The lower objective is better; where rounding hides which is lower, the smaller stationarity.
@@ -173,6 +196,7 @@ def _loop(objective: Objective, params: PyTree, rest: PyTree, data: Any, solver:
     value, grads = value_and_gradient(params)
     scale = _gradient_scale(value, grads, *value_and_gradient(jax.tree.map(jnp.zeros_like, params)))
     tol = jnp.maximum(jnp.asarray(solver.tol, scale.dtype), 10 * _epsilon(params))
+    judged = settled(penalty, _short_step(value_and_gradient, params)) if is_sharp(penalty) else penalty
     none, nowhere = jnp.zeros((), jnp.int32), jnp.full_like(scale, jnp.inf)
     state = solver.init(params, value, grads, penalty)
     start = _Carry(params, value, grads, state, params, nowhere, nowhere, code=none, steps=none, idle=none)
@@ -188,6 +212,23 @@ def _gradient_scale(value: Any, grads: PyTree, value_at_zero: Any, grads_at_zero
     multiple = jnp.maximum(jnp.abs(value) / jnp.abs(value_at_zero), 1)
     scale = jnp.maximum(jnp.where(worse, start / multiple, start), jnp.where(known, zero, 0))
     return jnp.where(scale > 0, scale, 1).astype(start.dtype)
+
+
+def _short_step(value_and_gradient: ValueAndGradient, params: PyTree) -> jax.Array:
+    """0.3 over the largest curvature of the smooth part at `params`, by the power method."""
+
+    def bend(way: PyTree) -> PyTree:
+        # Backwards twice: what has a derivative of its own (`jax.custom_vjp`) may have none forwards.
+        return jax.grad(lambda p: _tree.vdot(value_and_gradient(p)[1], way))(params)
+
+    def unit(way: PyTree) -> PyTree:
+        length = _tree.norm(way)
+        return _tree.add(jax.tree.map(jnp.zeros_like, way), way, 1 / jnp.where(length > 0, length, 1))
+
+    start = jax.tree.map(lambda leaf: 1 + jnp.sin(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), params)
+    way = jax.lax.fori_loop(0, POWERS, lambda _, way: unit(bend(way)), unit(start))
+    curvature = _tree.norm(bend(way))
+    return 0.3 / jnp.where((curvature > 0) & jnp.isfinite(curvature), curvature, 0.3)
 
 
 def _epsilon(params: PyTree) -> float:

@@ -22,6 +22,12 @@ def slope(z):
     return sum(fall * cp.sum_largest(cp.abs(z), k + 1) for k, fall in enumerate(falls) if fall > 0)
 
 
+def k_support(z, k=3):
+    share = cp.Variable(8)
+    square = 0.5 * sum(cp.quad_over_lin(z[i], share[i]) for i in range(8))
+    return square, [share >= 0, share <= 1, cp.sum(share) <= k]
+
+
 PENALTIES = {
     "sparse_group": lambda z: 0.3 * cp.norm1(z) + 0.7 * sum(np.sqrt(len(g)) * cp.norm2(z[g]) for g in GROUPS),
     "tree": lambda z: sum(np.sqrt(len(g)) * cp.norm2(z[g]) for g in NESTED),
@@ -33,6 +39,7 @@ PENALTIES = {
         cp.sum(cp.abs(cp.diff(cp.reshape(z, (4, 2), order="C"), axis=0)))
         + cp.sum(cp.abs(cp.diff(cp.reshape(z, (4, 2), order="C"), axis=1)))
     ),
+    "k_support": k_support,
 }
 
 
@@ -45,7 +52,9 @@ def main():
             v = 2 * rng.normal(size=8) if k % 2 else rng.integers(-4, 5, size=8).astype(float)
             lam = float(rng.choice([0.1, 0.3, 0.6, 1.0]))
             z = cp.Variable(8)
-            problem = cp.Problem(cp.Minimize(0.5 * cp.sum_squares(z - v) + lam * penalty(z)))
+            value = penalty(z)
+            value, limits = value if isinstance(value, tuple) else (value, [])
+            problem = cp.Problem(cp.Minimize(0.5 * cp.sum_squares(z - v) + lam * value), limits)
             problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
             rows.append({"lam": lam, "v": v.tolist(), "z": z.value.tolist(), "cost": float(problem.value)})
         tables[name] = rows

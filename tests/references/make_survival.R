@@ -68,6 +68,22 @@ path <- function(name, lams) {
        null_deviance = m$nulldev)
 }
 
+# The same of an elastic net, with weights, strata and penalty factors, of the table in (start, stop] form: lambda is as
+# in (1/sum w) loss + lambda sum f (r |b| + (1 - r) b^2 / 2). glmnet scales penalty factors to sum to p.
+stratified <- function(lams, l1_ratio) {
+  y <- tables$heart$y
+  y[, 1] <- y[, 1] + seq_len(nrow(y)) / 1000
+  x <- tables$heart$x
+  glmnet.control(fdev = 0, devmax = 1, epsnr = 1e-14, mxitnr = 1000)
+  columns <- c("age", "year", "transplant")
+  factors <- c(1, 0.5, 2)
+  m <- glmnet(x[, columns], stratifySurv(Surv(y[, 3], y[, 1], y[, 2]), x[, "surgery"]), family = "cox",
+              lambda = lams * mean(factors), alpha = l1_ratio, penalty.factor = factors,
+              weights = uneven_weights(nrow(x)), standardize = FALSE, thresh = 1e-16, maxit = 1e8)
+  list(table = "heart", columns = columns, stratum = "surgery", factors = factors, l1_ratio = l1_ratio, lams = lams,
+       coef = unname(t(as.matrix(m$beta))))
+}
+
 fits <- list(
   lung_efron = fit("lung", "efron"),
   lung_breslow = fit("lung", "breslow"),
@@ -81,4 +97,5 @@ software <- list(R = paste(R.version$major, R.version$minor, sep = "."),
                  survival = as.character(packageVersion("survival")), glmnet = as.character(packageVersion("glmnet")))
 written <- lapply(tables, function(t) list(columns = colnames(t$x), y = t$y, x = t$x))
 writeLines(to_json(list(software = software, tables = written, fits = fits,
-                        paths = list(lung = path("lung", c(0.2, 0.1, 0.05, 0.01))))), "survival.json")
+                        paths = list(lung = path("lung", c(0.2, 0.1, 0.05, 0.01)),
+                                     heart = stratified(c(1, 0.3, 0.03, 0.001), 0.6)))), "survival.json")

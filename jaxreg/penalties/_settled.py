@@ -7,7 +7,7 @@ import jax
 
 from jaxreg import _tree
 from jaxreg._tree import PyTree
-from jaxreg.penalties import Penalty
+from jaxreg.penalties._base import Penalty
 from jaxreg.penalties._sharp import Sharp
 
 

@@ -1,0 +1,112 @@
+"""Quantile regression through the linear door: against linear programs, and by its duality gap."""
+
+import re
+
+import numpy as np
+import pytest
+import scipy.optimize
+
+import jaxreg as jr
+from jaxreg.datasets import load_diabetes
+from tests.problems import gaussian, uneven_offset, uneven_weights
+
+N, P, FOLDS = 60, 12, 3
+X, SIGNAL = gaussian(N, P, 0.4)
+X = X * np.linspace(0.5, 2.0, P) + np.arange(P)
+Y = SIGNAL + np.random.default_rng(0).standard_t(2, size=N)
+W, OFFSET = uneven_weights(N), uneven_offset(N)
+FACTOR = np.r_[0.0, np.ones(P - 2), 2.0]
+FOLD_ID = np.arange(N) % FOLDS
+
+
+def by_linear_program(X, y, w, q, lam):
+    """Least weighted pinball loss plus Σ λⱼ|bⱼ|, by the simplex method: y = b₀ + Xb + r⁺ − r⁻, b = b⁺ − b⁻."""
+    n, p = X.shape
+    cost = np.r_[q * w, (1 - q) * w, 0, 0, lam, lam] / np.r_[np.full(2 * n, w.sum()), np.ones(2 + 2 * p)]
+    equations = np.c_[np.eye(n), -np.eye(n), np.ones(n), -np.ones(n), X, -X]
+    found = scipy.optimize.linprog(cost, A_eq=equations, b_eq=y, method="highs")
+    assert found.status == 0
+    return found.fun
+
+
+def objective(X, y, w, q, lam, coef, intercept):
+    r = y - X @ coef - intercept
+    return np.average(np.maximum(q * r, (q - 1) * r), weights=w) + (lam * np.abs(coef)).sum()
+
+
+@pytest.mark.parametrize("q", [0.5, 0.9])
+def test_a_path_of_linear_programs(q):
+    cv = jr.cross_validate(
+        X,
+        Y,
+        loss=jr.Quantile(q),
+        penalty=jr.L1(weight=FACTOR),
+        lams=8,
+        lam_min_ratio=0.02,
+        sample_weight=W,
+        offset=OFFSET,
+        fold_id=FOLD_ID,
+    )
+    path = cv.path
+    assert path.stats["solver"] == "splitting"
+    assert max(path.gap.max(), cv.fold_gap.max()) <= 1e-6
+    assert (path.result == jr.Result.CONVERGED).all()
+    fits = [(W, path.coef, path.intercept), (np.where(FOLD_ID == 1, 0, W), cv.fold_coef[1], cv.fold_intercept[1])]
+    for w, coef, intercept in fits:
+        scale = np.sqrt(np.average((X - np.average(X, axis=0, weights=w)) ** 2, axis=0, weights=w))
+        kept = w > 0
+        null = None
+        for k, lam in enumerate(path.lams):
+            data = X[kept], (Y - OFFSET)[kept], w[kept], q, lam * FACTOR * scale
+            best = by_linear_program(*data)
+            null = best if null is None else null
+            ours = objective(*data, coef[k], intercept[k])
+            assert -1e-9 * null <= ours - best <= 1.5e-6 * null
+    # The path begins where the first penalized coefficient does.
+    np.testing.assert_array_equal(path.coef[0, 1:], 0)
+    assert path.coef[1, 1:].any()
+    held_out = FOLD_ID == 1
+    r = Y[held_out] - OFFSET[held_out] - (X[held_out] @ cv.fold_coef[1].T + cv.fold_intercept[1]).T
+    expected = 2 * np.average(np.maximum(q * r, (q - 1) * r), axis=1, weights=W[held_out])
+    np.testing.assert_allclose(cv.scores[1], expected)
+
+
+@pytest.mark.slow
+def test_other_penalties_are_certified_on_real_data():
+    """Bounds by duality need no other solver; the share of residuals below is near q where little is penalized."""
+    X, y, _ = load_diabetes()
+    for q, penalty in (
+        (0.5, jr.ElasticNet(l1_ratio=0.5)),
+        (0.9, jr.GroupLasso(groups=np.arange(10) // 2)),
+        (0.1, jr.L1()),
+        (0.25, jr.L1() + jr.NonNegative()),
+    ):
+        path = jr.fit_path(X, y, loss=jr.Quantile(q), penalty=penalty, lams=20)
+        assert (path.result == jr.Result.CONVERGED).all()
+        assert path.gap.max() <= 1e-6
+        below = np.mean(y < path.predict(X, path.lams[-1]) - 1e-6)
+        assert abs(below - q) <= 11 / 442
+
+
+@pytest.mark.slow
+def test_more_columns_than_rows():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(40, 90)) + rng.normal(size=(40, 1))
+    y = X[:, :3].sum(axis=1) + rng.standard_t(2, size=40)
+    path = jr.fit_path(X, y, loss=jr.Quantile(0.5), lams=6, standardize=False)
+    assert path.gap.max() <= 1e-6
+    for k, lam in enumerate(path.lams):
+        data = X, y, np.ones(40), 0.5, np.full(90, lam)
+        assert objective(*data, path.coef[k], path.intercept[k]) - by_linear_program(*data) <= 1.5e-6 * np.abs(y).mean()
+
+
+def test_what_cannot_be_certified_is_refused():
+    smooth = jr.GroupLasso(groups=np.arange(P) // 2) + jr.HuberizedL1()
+    for message, penalty in (
+        ("only a duality gap certifies it, and SCAD has no conjugate", jr.SCAD()),
+        ("Quantile has kinks and takes a penalty by its prox", smooth),
+    ):
+        with pytest.raises(TypeError, match=re.escape(message)):
+            jr.fit_path(X, Y, loss=jr.Quantile(), penalty=penalty)
+    with pytest.raises(ValueError, match=re.escape(f"y must have shape ({N},) for Quantile, got ({N}, 2)")):
+        jr.fit_path(X, np.c_[Y, Y], loss=jr.Quantile())
