@@ -11,7 +11,8 @@ from tests.catalogue import PENALTIES
 
 NONE = {
     "k_support", "k_support-fraction", "tree_group", "group_mcp", "group_scad", "heads", "slope", "linf",
-    "total_variation", "nuclear", "fused_lasso", "fused_lasso-columns", "simplex", "l1_ball", "l2_ball", "monotone", "sum-total_variation",
+    "total_variation", "nuclear", "fused_lasso", "fused_lasso-columns", "simplex", "l1_ball", "l2_ball", "monotone",
+    "sum-total_variation",
 }  # fmt: skip
 
 
