@@ -12,14 +12,14 @@ import numpy as np
 
 from jaxreg._result import describe_failures
 from jaxreg.linear import Fits, Problem, fit
+from jaxreg.linear.active.freedom import degrees_of_freedom
 from jaxreg.linear.arguments import LinearData, linear_data, mixes, tolerance
 from jaxreg.linear.design import is_sparse
-from jaxreg.linear.freedom import degrees_of_freedom
 from jaxreg.linear.generic import fit_generic, generic_lam_max
 from jaxreg.linear.grid import make_grid, spread
-from jaxreg.linear.groupwise import fit_groups
-from jaxreg.linear.groupwise import works as in_groups
-from jaxreg.linear.split import fit_split
+from jaxreg.linear.groups.fit import fit_groups
+from jaxreg.linear.groups.fit import works as in_groups
+from jaxreg.linear.kinks.fit import fit_split
 from jaxreg.linear.targets import offsets
 from jaxreg.losses import Loss, Squared
 from jaxreg.losses._base import Coupled, Nonsmooth

@@ -15,7 +15,7 @@ import numpy as np
 
 import jaxreg
 from jaxreg.linear.free import check_penalty
-from jaxreg.linear.groups import in_groups
+from jaxreg.linear.groups.parts import in_groups
 from jaxreg.losses import Coupled, Joint, Loss, Nonsmooth
 from jaxreg.penalties import Blocks, Elastic, Masked, Nonconvex, Penalty, Smooth, Sum, is_sharp
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import RidgeCV
 
 import jaxreg as jr
-from jaxreg.linear import leave_one_out as closed_form
+from jaxreg.linear.active import leave_one_out as closed_form
 from jaxreg.linear.arguments import linear_data
 from jaxreg.path import make_problem
 from tests.problems import diabetes, gaussian, uneven_weights

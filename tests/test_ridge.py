@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import jaxreg as jr
+from jaxreg.linear.active.certify import certify
+from jaxreg.linear.active.ridge import fit_ridge
 from jaxreg.linear.arguments import linear_data
-from jaxreg.linear.certify import certify
 from jaxreg.linear.columns import gather
-from jaxreg.linear.ridge import fit_ridge
 from jaxreg.path import make_problem
 from tests.problems import gaussian, uneven_weights
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from jaxreg._programs import program
 from jaxreg.linear import definite
+from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Design, Views
-from jaxreg.linear.tableau import dot
 from jaxreg.losses import Loss
 
 ROUNDS = 100

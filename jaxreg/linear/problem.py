@@ -11,8 +11,8 @@ from jaxreg.linear.arguments import LinearData, is_plain
 from jaxreg.linear.columns import Data, gather
 from jaxreg.linear.design import Design, Views, make_views
 from jaxreg.linear.joint import fit_null_joint
+from jaxreg.linear.kinks.null import fit_null_split
 from jaxreg.linear.null import Null, fit_null
-from jaxreg.linear.null_split import fit_null_split
 from jaxreg.linear.sizes import fill_up
 from jaxreg.losses import Loss
 from jaxreg.losses._base import Coupled, Nonsmooth

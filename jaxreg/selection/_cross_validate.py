@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from jaxreg._threads import one_lapack_thread
+from jaxreg.linear.active.leave_one_out import leave_one_out
 from jaxreg.linear.arguments import linear_data, tolerance
-from jaxreg.linear.leave_one_out import leave_one_out
 from jaxreg.losses import Loss, Squared
 from jaxreg.losses._base import Coupled
 from jaxreg.path import Progress, fit_all, make_paths, make_problem, original_scale, reporter, shares, warn

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from jaxreg._result import Result
-from jaxreg.linear.march import March
+from jaxreg.linear.active.march import March
+from jaxreg.linear.active.ridge import fit_ridge
 from jaxreg.linear.problem import Fits, Piece, Problem
-from jaxreg.linear.ridge import fit_ridge
 from jaxreg.losses import Squared
 
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxreg.linear.tableau import dot, invert
+from jaxreg.linear.active.tableau import dot, invert
 
 BLOCK = 32
 """Unknowns eliminated at a time."""

@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxreg._result import Result
-from jaxreg.linear import group_lanes
+from jaxreg.linear.active.grams import empty_store, extend, find_split, full_store
+from jaxreg.linear.active.screen import MARGIN
 from jaxreg.linear.assess import good, null_coefficients
 from jaxreg.linear.columns import bucket
-from jaxreg.linear.grams import empty_store, extend, find_split, full_store
-from jaxreg.linear.group_judge import Certificate, certify
-from jaxreg.linear.groups import entering, in_groups, parts_of, team_of, weighted
+from jaxreg.linear.groups import lanes as group_lanes
+from jaxreg.linear.groups.judge import Certificate, certify
+from jaxreg.linear.groups.parts import entering, in_groups, parts_of, team_of, weighted
 from jaxreg.linear.problem import Fits, Problem
-from jaxreg.linear.screen import MARGIN
 from jaxreg.losses import Squared
 from jaxreg.penalties import Penalty
 

@@ -8,11 +8,11 @@ import functools
 
 import numpy as np
 
-from jaxreg.linear import screen
-from jaxreg.linear.certify import Certificate, certify
+from jaxreg.linear.active import screen
+from jaxreg.linear.active.certify import Certificate, certify
+from jaxreg.linear.active.grams import empty_store, extend, find_split, full_store
+from jaxreg.linear.active.lanes import Task, make_lanes
 from jaxreg.linear.columns import bucket
-from jaxreg.linear.grams import empty_store, extend, find_split, full_store
-from jaxreg.linear.lanes import Task, make_lanes
 from jaxreg.linear.problem import Piece, Problem
 from jaxreg.losses import Squared
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from jaxreg._programs import program
 from jaxreg.linear import sizes
+from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Dense, Design, Views, over_rows
-from jaxreg.linear.tableau import dot
 
 ROWS = 1024
 """Rows multiplied at a time, which bounds the weighted copy."""

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxreg.linear.active.judge import judge, judge_by_rows
 from jaxreg.linear.columns import Columns
-from jaxreg.linear.judge import judge, judge_by_rows
 from jaxreg.linear.problem import Problem
 from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Squared

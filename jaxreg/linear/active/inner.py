@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreg.linear.tableau import Tableau, dot
-from jaxreg.linear.walk import slope, walk
+from jaxreg.linear.active.tableau import Tableau, dot
+from jaxreg.linear.active.walk import slope, walk
 
 HARD = 5
 """Conjugate gradient rounds after which the tableau is made anew: those of a ridge that has changed too much."""

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
+from jaxreg.linear.active.judge import columns_of, into_domain, of_sets, orthogonal
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Design, Views
-from jaxreg.linear.judge import columns_of, into_domain, of_sets, orthogonal
 from jaxreg.linear.null import Null, correlate_views
 from jaxreg.linear.problem import Problem
 from jaxreg.linear.threads import in_threads

@@ -7,16 +7,16 @@ import numpy as np
 
 from jaxreg._programs import program
 from jaxreg._result import Result
-from jaxreg.linear.admm import ridges
 from jaxreg.linear.assess import null_coefficients
 from jaxreg.linear.columns import Data
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.generic import CHUNK, ENTRIES
+from jaxreg.linear.kinks.admm import ridges
+from jaxreg.linear.kinks.null import minimize
+from jaxreg.linear.kinks.saddle import State, length
 from jaxreg.linear.null import Null
-from jaxreg.linear.null_split import minimize
 from jaxreg.linear.outputs import predict
 from jaxreg.linear.problem import Fits, Problem
-from jaxreg.linear.saddle import State, length
 from jaxreg.losses._base import Nonsmooth
 from jaxreg.penalties import Penalty
 

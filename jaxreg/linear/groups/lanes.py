@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
-from jaxreg.linear.chunk import GENTLE, SHORT, SLOW, WHOLE, Samples
+from jaxreg.linear.active.chunk import GENTLE, SHORT, SLOW, WHOLE, Samples
+from jaxreg.linear.active.grams import Store, gram_of
+from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Data
-from jaxreg.linear.grams import Store, gram_of
-from jaxreg.linear.group_steps import minimize, steps_of
-from jaxreg.linear.groups import Team, norms, residual, value
-from jaxreg.linear.tableau import dot
+from jaxreg.linear.groups.parts import Team, norms, residual, value
+from jaxreg.linear.groups.steps import minimize, steps_of
 from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Loss, Squared
 from jaxreg.penalties._radial import Radial

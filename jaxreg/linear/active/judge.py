@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxreg import _tree
 from jaxreg._programs import program
 from jaxreg.linear import definite
+from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Design, Views, over_rows
 from jaxreg.linear.null import Null, correlate_views
-from jaxreg.linear.tableau import dot
 from jaxreg.losses import Loss, Squared
 from jaxreg.objective import dual_value
 from jaxreg.penalties import ElasticNet

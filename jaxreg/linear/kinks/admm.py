@@ -21,8 +21,8 @@ from jaxreg._programs import program
 from jaxreg.linear import definite
 from jaxreg.linear.columns import Data
 from jaxreg.linear.design import Design, Views
+from jaxreg.linear.kinks.saddle import Run, State, View, better, judge, over_problems, views_of
 from jaxreg.linear.outputs import inverse_scale, per_sample
-from jaxreg.linear.saddle import Run, State, View, better, judge, over_problems, views_of
 from jaxreg.losses._base import Nonsmooth
 from jaxreg.penalties import Penalty
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreg.linear.inner import Quadratic, minimize, violation
-from jaxreg.linear.tableau import Tableau, dot
+from jaxreg.linear.active.inner import Quadratic, minimize, violation
+from jaxreg.linear.active.tableau import Tableau, dot
 from jaxreg.losses import Loss
 
 SLOW = 0.2

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
-from jaxreg.linear.chunk import Chunk, Samples, Strengths, newton_chunk, squared_chunk
+from jaxreg.linear.active.chunk import Chunk, Samples, Strengths, newton_chunk, squared_chunk
+from jaxreg.linear.active.grams import Store, gram_of
+from jaxreg.linear.active.tableau import Tableau, rearranged, worth
 from jaxreg.linear.columns import Data
-from jaxreg.linear.grams import Store, gram_of
-from jaxreg.linear.tableau import Tableau, rearranged, worth
 from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Loss, Squared
 

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
-from jaxreg.linear.admm import alternate, ridges
 from jaxreg.linear.columns import Data
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.free import HUGE
-from jaxreg.linear.multipliers import polish
+from jaxreg.linear.kinks.admm import alternate, ridges
+from jaxreg.linear.kinks.multipliers import polish
+from jaxreg.linear.kinks.saddle import Judged, Run, State, length
 from jaxreg.linear.null import Null
 from jaxreg.linear.outputs import per_sample
-from jaxreg.linear.saddle import Judged, Run, State, length
 from jaxreg.losses._base import Nonsmooth
 from jaxreg.penalties import L1, Penalty
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreg.linear.eliminate import padded_size, solve_last
-from jaxreg.linear.groups import Team, norms, residual, sums, value
-from jaxreg.linear.tableau import dot
+from jaxreg.linear.active.tableau import dot
+from jaxreg.linear.groups.eliminate import padded_size, solve_last
+from jaxreg.linear.groups.parts import Team, norms, residual, sums, value
 from jaxreg.penalties._radial import Radial
 
 SHARES, SMALL = (0.5, 1.0), 128

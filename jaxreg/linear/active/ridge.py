@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._threads import one_lapack_thread
-from jaxreg.linear.certify import certify
-from jaxreg.linear.chunk import Samples, Strengths, newton_chunk
+from jaxreg.linear.active.certify import certify
+from jaxreg.linear.active.chunk import Samples, Strengths, newton_chunk
+from jaxreg.linear.active.grams import Split, find_split, second_moments
 from jaxreg.linear.columns import Columns, Data, gather
 from jaxreg.linear.design import Design, Views
-from jaxreg.linear.grams import Split, find_split, second_moments
 from jaxreg.linear.null import correlate_views
 from jaxreg.linear.problem import Piece, Problem
 from jaxreg.losses import Loss, Squared

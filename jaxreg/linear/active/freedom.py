@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxreg._programs import program
 from jaxreg.linear import definite
+from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Columns, bucket, gather
 from jaxreg.linear.problem import Problem
-from jaxreg.linear.tableau import dot
 from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Squared
 

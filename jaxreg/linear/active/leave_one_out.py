@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg.linear.active.ridge import eigen
+from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.problem import Problem
-from jaxreg.linear.ridge import eigen
-from jaxreg.linear.tableau import dot
 
 
 def leave_one_out(problem: Problem, l2: np.ndarray) -> np.ndarray:
