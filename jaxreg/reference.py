@@ -17,7 +17,7 @@ import jaxreg
 from jaxreg.linear.free import check_penalty
 from jaxreg.linear.groups.parts import in_groups
 from jaxreg.losses import Coupled, Joint, Loss, Nonsmooth
-from jaxreg.penalties import Blocks, Elastic, Masked, Nonconvex, Penalty, Smooth, Sum, is_sharp
+from jaxreg.penalties import Blocks, Elastic, Masked, Nonconvex, Penalty, Smooth, Sum, Units, is_sharp
 
 PAGE = Path(__file__).with_name("REFERENCE.md")
 PLACES, COLUMNS = 4, 2
@@ -68,7 +68,7 @@ def page() -> str:
     for family, modules in FAMILIES.items():
         inside = [one for one in penalties if one.__module__.rsplit(".", 1)[1] in modules]
         parts += [f"## Penalties: {family[0].lower()}{family[1:]}\n", _table(PENALTY_COLUMNS, inside)]
-    composed = [Sum, Masked, Blocks]
+    composed = [Sum, Masked, Blocks, Units]
     parts += ["## Penalties: composed\n", _table(COMPOSED_COLUMNS, composed)]
     parts += ["# Each by itself\n"]
     names = {one.__name__ for one in [*losses, *penalties]}

@@ -13,7 +13,7 @@ import pytest
 import jaxreg as jr
 from jaxreg import reference
 
-LOSSES, COMPOSED = reference._members(jr.Loss), {jr.Sum, jr.Masked, jr.Blocks}
+LOSSES, COMPOSED = reference._members(jr.Loss), {jr.Sum, jr.Masked, jr.Blocks, jr.Units}
 PENALTIES = [member for member in reference._members(jr.Penalty) if member not in COMPOSED]
 NUMBERS = ("lam", "l1_ratio", "gamma", "eps", "delta", "k", "radius", "tol", "power", "dispersion", "q")
 NONSENSE = {"nan": np.nan, "negative": -1.0, "text": "a", "none": None, "complex": 1j, "dict": {"a": 1.0}}
