@@ -43,10 +43,12 @@ FITS = {
     "replicates": lambda x, y, o: jr.bootstrap(x, y, replicates=3, **o),
 }
 QUICK = [
-    *((name, TALL) for name in ("elastic net", "folds", "logistic", "logistic folds")),
-    *((name, WIDE) for name in ("lasso", "folds", "logistic", "logistic folds")),
+    *((name, TALL) for name in ("elastic net", "folds", "logistic")),
+    *((name, WIDE) for name in ("lasso", "folds")),
 ]
 SLOW = [
+    ("logistic folds", TALL),
+    *((name, WIDE) for name in ("logistic", "logistic folds")),
     *((name, TALL) for name in ("sparse", "replicates")),
     *((name, WIDE) for name in ("ridge", "sparse ridge", "leave one out", "ridge folds")),
 ]
