@@ -86,5 +86,10 @@ class FrontierDisplay:
             if all(dx > 46 or dy > 16 for dx, dy in apart):
                 taken.append(places[i])
                 name = f"λ = {short(float(f'{lams[i]:.2g}'))}" if lams[i] > 0 else "λ = 0"
-                beside = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+                beside: dict[str, Any] = {
+                    "xytext": (0, 7),
+                    "textcoords": "offset points",
+                    "ha": "center",
+                    "fontsize": 8,
+                }
                 ax.annotate(name, (x[i], y[i]), color=MUTED, **beside)

@@ -72,10 +72,9 @@ def starts(init: Any, seeds: int | Sequence[int] | None) -> tuple[list[int] | No
             seeds = range(seeds)
         if isinstance(seeds, str) or np.ndim(seeds) != 1:
             raise TypeError(f"seeds must be a number of seeds or a list of them, got {seeds!r}")
-        names = []
-        for seed in seeds:
+        for seed in list(seeds):  # type: ignore[arg-type]
             integer("seeds", seed, 0)
-            names.append(int(seed))
+        names = [int(seed) for seed in seeds]  # type: ignore[union-attr]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"seeds must be at least one, and different, got {names}")
         if not callable(init):

@@ -44,7 +44,7 @@ def minibatches(data: PyTree, size: int, *, seed: int = 0) -> Minibatches:
 
     >>> batches = minibatches((np.arange(5), np.arange(5) ** 2), 3)
     >>> [X.tolist() for X, y in batches(0)]
-    [[0, 1, 3], [2, 4]]
+    [[2, 4, 3], [0, 1]]
     """
     for name, value, low in (("size", size, 1), ("seed", seed, 0)):
         integer(name, value, low)

@@ -70,9 +70,10 @@ def resolve(objective: Any, tx: Any, params: PyTree) -> tuple[Objective, optax.G
 
 def _same(one: Penalty, other: Penalty) -> bool:
     """Whether two penalties are equal at equal strength."""
-    leaves, structure = jax.tree.flatten(one.at(1.0))
-    others, its_structure = jax.tree.flatten(other.at(1.0))
-    return structure == its_structure and all(
+    one, other = one.at(1.0), other.at(1.0)
+    leaves, others = jax.tree.leaves(one), jax.tree.leaves(other)
+    structures: list[Any] = [jax.tree.structure(one), jax.tree.structure(other)]
+    return bool(structures[0] == structures[1]) and all(
         jnp.shape(a) == jnp.shape(b) and bool(jnp.allclose(a, b)) for a, b in zip(leaves, others, strict=True)
     )
 

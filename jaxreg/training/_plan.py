@@ -10,11 +10,13 @@ import numpy as np
 
 from jaxreg._tree import PyTree
 from jaxreg.objective import Objective
-from jaxreg.training._chunk import Recipe
+from jaxreg.training._chunk import Group, Recipe
 from jaxreg.training._lanes import Fixed, Lanes, begin
 
 ROOM = 0.7
 """Share of the free memory that lanes may take."""
+CACHE = 2**21
+"""Bytes of parameters that are one batch on a CPU: with gradients and optimizer state they still fit its caches."""
 
 
 def free_memory() -> float:
@@ -66,37 +68,47 @@ class Plan:
         self.lams, self.seed = np.repeat(lams, seeds), np.tile(np.arange(seeds), len(lams))
         self.count = len(self.lams)
 
-    def chunk(self, k: int, size: int) -> tuple[np.ndarray, np.ndarray, Fixed]:
-        """Lanes of a chunk, their seeds, and what does not train; the last chunk is filled up with its last lane."""
-        lane = np.minimum(np.arange(k * size, (k + 1) * size), self.count - 1)
-        which = self.seed[lane]
-        return lane, which, Fixed(jax.tree.map(lambda leaf: leaf[which], self.rest), self.objective)
+    def together(self, size: int) -> int:
+        """How many lanes are one batch, in a chunk of so many."""
+        if jax.local_devices()[0].platform != "cpu":
+            return size
+        return even(size, max(CACHE * size // max(tree_bytes(self.shapes(size).params), 1), 1))
 
-    def shapes(self, size: int) -> Lanes:
-        """Shapes of the lanes of a chunk, for which no memory is taken."""
-        which, lams = (
-            jax.ShapeDtypeStruct((size,), jnp.asarray(x).dtype) for x in (self.seed, jnp.asarray(self.lams, float))
-        )
+    def chunk(self, k: int, size: int) -> list[Group]:
+        """Groups of a chunk; where lanes do not suffice, the last one fills up, so that all have one program."""
+        batch = self.together(size)
+        groups = []
+        for first in range(0, size, batch):
+            lane = np.minimum(k * size + first + np.arange(batch), self.count - 1)
+            which = self.seed[lane]
+            rest = jax.tree.map(lambda leaf: leaf[which], self.rest)  # noqa: B023  mapped at once
+            groups.append(Group(which, self.lams[lane], Fixed(rest, self.objective)))
+        return groups
+
+    def shapes(self, lanes: int) -> Lanes:
+        """Shapes of some lanes, for which no memory is taken."""
+        strengths = jnp.asarray(self.lams, float)
+        which, lams = (jax.ShapeDtypeStruct((lanes,), jnp.asarray(each).dtype) for each in (self.seed, strengths))
         return jax.eval_shape(functools.partial(begin, tx=self.recipe.tx), self.arrays, which, lams)
 
     def lower(self, size: int, batch: Any) -> Any:
-        """Program of a step."""
-        return self.recipe.lower(self.shapes(size), self.chunk(0, size)[2], batch)
+        """Program of a step of a group."""
+        return self.recipe.lower(self.shapes(self.together(size)), self.chunk(0, size)[0].fixed, batch)
 
     def lower_judge(self, size: int) -> Any:
-        """Program of a judgement."""
-        return self.recipe.lower_judge(self.shapes(size).params, self.chunk(0, size)[2])
+        """Program of a judgement of a group."""
+        return self.recipe.lower_judge(self.shapes(self.together(size)).params, self.chunk(0, size)[0].fixed)
 
     def fitting(self, batch: Any, memory: float | None) -> int:
         """How many lanes train at once within so many bytes, in chunks of equal size; at least one."""
         budget = ROOM * free_memory() if memory is None else memory
         one = self.shapes(1)
-        # Parameters, state and what is kept, before anything is compiled.
-        size = even(self.count, int(min(self.count, budget // (tree_bytes(one) + tree_bytes(one.params)))))
-        others = size * tree_bytes(one)  # beside a judgement, which reads parameters alone
-        need = size * tree_bytes(one.params) + max(
-            program_bytes(self.lower(size, batch)), others + program_bytes(self.lower_judge(size))
-        )
+        held = tree_bytes(one) + tree_bytes(one.params)  # parameters, state, and what is kept
+        size = even(self.count, int(min(self.count, budget // held)))  # before anything is compiled
+        groups = -(-size // self.together(size))
+        both = program_bytes(self.lower(size, batch)), program_bytes(self.lower_judge(size))
+        # A judgement has the states beside it.
+        need = size * tree_bytes(one.params) + max(groups * both[0], size * tree_bytes(one) + both[1])
         return size if need <= budget else even(self.count, int(size * budget / need))
 
 

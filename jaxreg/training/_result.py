@@ -73,7 +73,7 @@ class TrainSweep:
             ValueError: if there is no such curve.
         """
         if name not in self.history:
-            raise ValueError(f"there is no curve {name!r}; those there are: {', '.join(self.history)}")
+            raise ValueError(f"there is no curve {name!r}; those there are: {', '.join(sorted(self.history))}")
         curve = self.history[name]
         padded = np.concatenate([curve, np.full((*curve.shape[:-1], 1), np.nan)], axis=-1)
         return np.take_along_axis(padded, self.epoch[..., None], axis=-1)[..., 0]

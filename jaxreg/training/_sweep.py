@@ -20,7 +20,7 @@ from jaxreg.training._arguments import measured, starts, strengths
 from jaxreg.training._batches import Opening, as_stream, integer
 from jaxreg.training._checkpoint import Checkpoints, chunks_there, digest, load_orbax
 from jaxreg.training._chunk import Progress, Recipe, train_chunk
-from jaxreg.training._lanes import Fixed, Measure, Objects, to_host
+from jaxreg.training._lanes import Measure, Objects, to_host
 from jaxreg.training._optimizer import resolve
 from jaxreg.training._plan import Plan
 from jaxreg.training._result import TrainSweep
@@ -113,8 +113,11 @@ def train_sweep(
         load_orbax()  # before anything takes time
     names, arrays, rest, objects = starts(init, seeds)
     objective, tx, penalty, smooth = resolve(objective, tx, jax.tree.map(lambda leaf: leaf[0], arrays))
+    # Arrays by now: settings of JAX, such as its precision, do not reach other threads.
+    arranged: Objective = jax.tree.map(jnp.asarray, objective)
+    penalty = jax.tree.map(jnp.asarray, penalty)
     recipe = Recipe(tx, objects, penalty, smooth, validate, measure, figures, epochs, patience, every)
-    lanes = Plan(recipe, arrays, rest, objective, lams, len(names or (0,)))
+    lanes = Plan(recipe, arrays, rest, arranged, lams, len(names or (0,)))
     opening = Opening(stream)
     chunks = 0 if checkpoint is None else chunks_there(Path(checkpoint))
     size = -(-lanes.count // chunks) if chunks else lanes.fitting(opening.first, memory)
@@ -137,10 +140,10 @@ def train_sweep(
         with contextlib.ExitStack() as stack:
             checkpoints = None if folder is None else stack.enter_context(Checkpoints(folder, about))
             report = functools.partial(_tell, tell, k * epochs)
-            lane, which, fixed = lanes.chunk(k, size)
-            done = train_chunk(recipe, arrays, which, lanes.lams[lane], fixed, opening, checkpoints, report)
+            groups = lanes.chunk(k, size)
+            done = train_chunk(recipe, arrays, groups, opening, checkpoints, report)
         report(epochs)
-        ended.append(_on_host(done, fixed, min(size, lanes.count - k * size)))
+        ended.append(_on_host(done, [group.fixed.rest for group in groups], min(size, lanes.count - k * size)))
     return _result(ended, lams, names, objects)
 
 
@@ -157,13 +160,17 @@ def _tell(tell: Callable[[int], None], before: int, done: int) -> None:
     tell(before + done)
 
 
-def _on_host(done: Progress, fixed: Fixed, count: int) -> dict[str, Any]:
+def _joined(*parts: Any) -> Any:
+    return (np if isinstance(parts[0], np.ndarray) else jnp).concatenate(parts)  # keys are no numpy arrays
+
+
+def _on_host(done: Progress, rest: list[PyTree], count: int) -> dict[str, Any]:
     """What the lanes of a chunk leave, without those that filled it up."""
     curves = done.curves
     shares = np.where(done.epoch >= 0, curves["zeros"][np.arange(len(done.epoch)), done.epoch], np.nan)
     tree = {
-        "params": jax.tree.map(to_host, done.kept),
-        "rest": jax.tree.map(to_host, fixed.rest),
+        "params": jax.tree.map(_joined, *jax.tree.map(to_host, done.kept)),
+        "rest": jax.tree.map(_joined, *jax.tree.map(to_host, rest)),
         "curves": curves,
         "epoch": done.epoch,
         "result": done.code,
@@ -175,11 +182,7 @@ def _on_host(done: Progress, fixed: Fixed, count: int) -> dict[str, Any]:
 def _result(ended: list[dict[str, Any]], lams: np.ndarray, seeds: list[int] | None, objects: Objects) -> TrainSweep:
     """Put chunks together, give lanes the axes of strengths and seeds, and warn of those that failed."""
     axes = (len(lams),) if seeds is None else (len(lams), len(seeds))
-
-    def joined(*parts: Any) -> Any:
-        return (np if isinstance(parts[0], np.ndarray) else jnp).concatenate(parts)  # keys are no numpy arrays
-
-    found = jax.tree.map(joined, *ended)
+    found = jax.tree.map(_joined, *ended)
     found = jax.tree.map(lambda leaf: leaf.reshape(*axes, *leaf.shape[1:]), found)
     reached = np.flatnonzero(
         np.isfinite(found["curves"]["zeros"]).reshape(-1, found["curves"]["zeros"].shape[-1]).any(0)
