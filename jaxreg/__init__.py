@@ -87,6 +87,7 @@ from jaxreg.structure import Compacted, Link, Sparsity, compact, describe, seque
 if TYPE_CHECKING:
     from jaxreg.differentiable import fit_at
     from jaxreg.solvers import FISTA, OptaxSolver, Solver, solve, sweep
+    from jaxreg.training import Minibatches, TrainSweep, minibatches, train_sweep
     from jaxreg.transforms import (
         ProximalState,
         adagrad_metric,
@@ -145,6 +146,7 @@ __all__ = [
     "Loss",
     "Lq",
     "Masked",
+    "Minibatches",
     "Monotone",
     "Multinomial",
     "NegativeBinomial",
@@ -177,6 +179,7 @@ __all__ = [
     "Sum",
     "TotalVariation",
     "TotalVariation2D",
+    "TrainSweep",
     "TreeGroupLasso",
     "Tuning",
     "Tweedie",
@@ -196,6 +199,7 @@ __all__ = [
     "fista",
     "fit_at",
     "fit_path",
+    "minibatches",
     "prox_adamw",
     "prox_sgd",
     "proximal",
@@ -206,6 +210,7 @@ __all__ = [
     "sparsity",
     "svrg",
     "sweep",
+    "train_sweep",
     "tune",
 ]
 
@@ -213,6 +218,7 @@ __all__ = [
 _LATER = {
     "differentiable": ("fit_at",),
     "solvers": ("FISTA", "OptaxSolver", "Solver", "solve", "sweep"),
+    "training": ("Minibatches", "TrainSweep", "minibatches", "train_sweep"),
     "transforms": (
         "ProximalState",
         "adagrad_metric",

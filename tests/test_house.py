@@ -13,7 +13,7 @@ FLOORS = {
     "losses": 1, "penalties": 1,
     "objective": 2, "transforms": 2, "structure": 2,
     "implicit": 3, "solvers": 3, "linear": 3, "plots": 3,
-    "path": 4, "differentiable": 4, "tuning": 4,
+    "path": 4, "differentiable": 4, "training": 4, "tuning": 4,
     "selection": 5,
     "io": 6, "reference": 6, "report": 7, "cli": 7, "__main__": 7,
 }  # fmt: skip

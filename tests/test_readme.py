@@ -45,7 +45,7 @@ def test_readme_commands_and_links():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert {"cli", "test", "sklearn", "plot", "dev", "all"} == set(project["optional-dependencies"])
+    assert {"cli", "test", "sklearn", "plot", "train", "dev", "all"} == set(project["optional-dependencies"])
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -7,6 +7,7 @@ one reads. Drawing needs matplotlib: pip install "jaxreg[plot]".
 
 from jaxreg.plots._axes import COLOURS, FAINT, INK, MUTED, darker, lighter
 from jaxreg.plots._cross_validation import CVDisplay
+from jaxreg.plots._frontier import FrontierDisplay
 from jaxreg.plots._path import PathDisplay
 
-__all__ = ["COLOURS", "FAINT", "INK", "MUTED", "CVDisplay", "PathDisplay", "darker", "lighter"]
+__all__ = ["COLOURS", "FAINT", "INK", "MUTED", "CVDisplay", "FrontierDisplay", "PathDisplay", "darker", "lighter"]
