@@ -152,4 +152,4 @@ CNN_LAYERS = {"Conv_0": 2.0, "Conv_1": 1.0, "Dense_0": 0.1}
 
 if __name__ == "__main__":
     prune("MLP", MLP(), MLP_LAYERS, [2e-4, 4e-4, 8e-4], rate=3e-3, steps=3000, refit=1000)
-    prune("CNN", CNN(), CNN_LAYERS, [7e-4, 1e-3, 1.4e-3], rate=1e-2, steps=1800, refit=600)
+    prune("CNN", CNN(), CNN_LAYERS, [5e-4, 7e-4, 1e-3], rate=1e-2, steps=1000, refit=400)

@@ -15,7 +15,10 @@ MODELS = (ROOT / "notebooks" / "models.md").read_text(encoding="utf-8")
 CODE = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
 BLOCKS = CODE.findall(README)
 FRAMEWORKS = dict(zip(("linen", "nnx", "equinox", "haiku"), CODE.findall(MODELS), strict=True))
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = [
+    pytest.param(path, id=path.stem, marks=[] if path.stem.startswith("01") else [pytest.mark.slow])
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+]
 
 
 @pytest.mark.parametrize("k", range(len(BLOCKS)))
@@ -48,7 +51,7 @@ def test_readme_commands_and_links():
     assert {"cli", "test", "sklearn", "plot", "dev", "all"} == set(project["optional-dependencies"])
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS)
 def test_notebook(path, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)
     stored = nbformat.read(path, as_version=4)
