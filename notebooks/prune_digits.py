@@ -5,6 +5,13 @@ end; of the rest, each of three seeds draws 1000 to train on and 300 to choose �
 Every λ of a grid gets the same training: proximal AdamW while λ grows for a third of the steps and then stays, and a
 shorter time with the zeros frozen, which undoes the shrinkage. λ = 0 is the dense network. Chosen is the strongest λ
 whose validation accuracy, the mean over seeds, is at most a quarter of a percent below that of the dense network.
+
+What it printed, mean and standard deviation over the seeds, test accuracy of dense → sparse:
+
+- MLP: 97.1 ± 0.5 % → 96.9 ± 0.3 %; 88 ± 1 % of all numbers zero, 87 ± 1 % cut out, 4.5 times as fast.
+- CNN: 98.0 ± 0.3 % → 97.7 ± 0.3 %; 70 ± 2 % zero, 74 ± 2 % cut out, 48 ± 2 % of the channels, 2.6 times as fast. With
+  longer training (1800 steps and 600) validation accuracy of the dense network rose and that of sparse ones did not: at
+  λ = 7e-4, 98.6 % beside 99.2 %, with 80 % zero.
 """
 
 import functools
