@@ -54,7 +54,7 @@ def test_readme_commands_and_links():
 @pytest.mark.parametrize("path", NOTEBOOKS)
 def test_notebook(path, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)
-    if not path.stem.startswith("01"):  # training networks without XLA's optimizations takes longer than compiling
+    if path.stem[:2] in {"02", "03", "04", "05"}:  # networks train too slowly without XLA's optimizations
         monkeypatch.setenv("XLA_FLAGS", "")
     stored = nbformat.read(path, as_version=4)
     fresh = nbformat.from_dict(stored)
