@@ -1,9 +1,20 @@
-"""Neurons and channels that a penalty takes out of two networks on scikit-learn's digits, and what is left of them.
+"""Weights, neurons and channels that a penalty takes out of two networks on scikit-learn's digits, and what is left.
 
-Run: python notebooks/prune_digits.py (about a minute on two cores). A network is trained without penalty, and once with
-a group lasso on whole units (their weights and bias together); then on with the zeros frozen; then dead units are cut.
+Run: python notebooks/prune_digits.py (some minutes on two cores). 497 images are set apart and looked at once, at the
+end; of the rest, each of three seeds draws 1000 to train on and 300 to choose λ by, and starts from weights of its own.
+Every λ of a grid gets the same training: proximal AdamW while λ grows for a third of the steps and then stays, and a
+shorter time with the zeros frozen, which undoes the shrinkage. λ = 0 is the dense network. Chosen is the strongest λ
+whose validation accuracy, the mean over seeds, is at most a quarter of a percent below that of the dense network.
+
+What it printed, mean and standard deviation over the seeds, test accuracy of dense → sparse:
+
+- MLP: 97.1 ± 0.5 % → 96.9 ± 0.3 %; 88 ± 1 % of all numbers zero, 87 ± 1 % cut out, 4.5 times as fast.
+- CNN: 98.0 ± 0.3 % → 97.7 ± 0.3 %; 70 ± 2 % zero, 74 ± 2 % cut out, 48 ± 2 % of the channels, 2.6 times as fast. With
+  longer training (1800 steps and 600) validation accuracy of the dense network rose and that of sparse ones did not: at
+  λ = 7e-4, 98.6 % beside 99.2 %, with 80 % zero.
 """
 
+import functools
 import time
 
 import flax.linen as nn
@@ -43,31 +54,49 @@ class CNN(nn.Module):
         return nn.Dense(10)(x)
 
 
-def digits():
-    """1200 images to train on and 597 to test on, (n, 8, 8, 1)."""
+def digits(seeds):
+    """497 images to test on, the same for all; for each seed, 1000 others to train on and 300 to choose λ by."""
     table = load_digits()
-    order = np.random.default_rng(0).permutation(len(table.target))
-    images, labels = (table.images[order, :, :, None] / 16).astype(np.float32), table.target[order]
-    return (jnp.asarray(images[:1200]), jnp.asarray(labels[:1200])), (images[1200:], labels[1200:])
+    images, labels = (table.images[..., None] / 16).astype(np.float32), table.target
+    rest, test = np.split(np.random.default_rng(7).permutation(len(labels)), [1300])
+    splits = [np.split(np.random.default_rng(seed).permutation(rest), [1000]) for seed in range(seeds)]
+    part = lambda rows: (jnp.asarray(images[rows]), jnp.asarray(labels[rows]))  # noqa: E731
+    return [tuple(map(part, split)) for split in splits], part(test)
 
 
-def train(model, params, tx, steps, data):
-    images, labels = data
+def units(strengths, lam, l1_ratio=0.3):
+    """Whole units of each layer and single weights within them; strengths are relative, lam multiplies them."""
+    axes = {"*/kernel": -1, "*/bias": 0}
+    groups = {
+        f"params/{layer}/*": jr.Units(jr.SparseGroupLasso(strength, l1_ratio, groups=jr.by_axis(0)), axes)
+        for layer, strength in strengths.items()
+    }
+    return jr.Blocks(groups, lam=lam)
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames=("rate", "steps", "refit"))
+def train(model, images, labels, penalty, key, *, rate, steps, refit):
+    """Train sparse, and on with the support frozen. λ is traced: the whole grid is one program."""
 
     def loss(params, key):
         rows = jax.random.randint(key, (BATCH,), 0, len(images))
         pred = model.apply(params, images[rows])
         return optax.softmax_cross_entropy_with_integer_labels(pred, labels[rows]).mean()
 
-    def step(carry, key):
-        params, state = carry
-        updates, state = tx.update(jax.grad(loss)(params, key), state, params)
-        return (optax.apply_updates(params, updates), state), None
+    def phase(tx, params, key, steps):
+        def step(carry, key):
+            params, state = carry
+            updates, state = tx.update(jax.grad(loss)(params, key), state, params)
+            return (optax.apply_updates(params, updates), state), None
 
-    run = jax.jit(
-        lambda params: jax.lax.scan(step, (params, tx.init(params)), jax.random.split(jax.random.key(1), steps))[0][0]
-    )
-    return run(params)
+        return jax.lax.scan(step, (params, tx.init(params)), jax.random.split(key, steps))[0][0]
+
+    start, first, second = jax.random.split(key, 3)
+    grown = lambda count: penalty.lam * jnp.minimum(1.0, 3 * count / steps)  # noqa: E731
+    sparse = jr.prox_adamw(optax.cosine_decay_schedule(rate, steps), penalty, lam=grown)
+    frozen = jr.refit_support(optax.adam(optax.cosine_decay_schedule(rate / 3, refit)), penalty)
+    params = phase(sparse, model.init(start, images[:1]), first, steps)
+    return phase(frozen, params, second, refit)
 
 
 def accuracy(model, params, data):
@@ -86,41 +115,48 @@ def seconds(models, images):
     return best
 
 
-def prune(name, model, strengths, rate, steps, refit):
-    learn, test = digits()
-    start = model.init(jax.random.key(0), test[0][:1])
-    dense = train(model, start, optax.adam(optax.cosine_decay_schedule(rate, steps)), steps, learn)
-
-    def units(lam):
-        return jr.Units(jr.GroupLasso(lam, groups=jr.by_axis(0)), {"*/kernel": -1, "*/bias": 0})
-
-    penalty = jr.Blocks({f"params/{layer}/*": units(lam) for layer, lam in strengths.items()})
-    tx = jr.prox_adamw(optax.cosine_decay_schedule(rate, steps), penalty)
-    sparse = train(model, start, tx, steps, learn)
-    again = jr.refit_support(optax.adam(optax.cosine_decay_schedule(rate / 10, refit)), penalty)
-    sparse = train(model, sparse, again, refit, learn)
-
+def figures(model, dense, sparse, penalty, test):
+    """What one seed's sparse network is worth beside the dense one, as it is and with its dead units cut out."""
     small, kept = jr.compact(sparse, jr.sequential(sparse))
-    widths = [len(units) for units in kept.values()]
-    cut = MLP(tuple(widths)) if isinstance(model, MLP) else CNN(tuple(widths[:2]), tuple(widths[2:]))
-    difference = float(jnp.max(jnp.abs(cut.apply(small, test[0]) - model.apply(sparse, test[0]))))
-    report = jr.sparsity(sparse, penalty)
-    before, after = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (start, small))
-    channels = [leaf for leaf in report.leaves if "Conv" in leaf.path and leaf.path.endswith("kernel")]
-    slow, fast = seconds([(model, sparse), (cut, small)], test[0])
-    print(f"\n{name}\n{report}")
-    figures = {
+    widths = tuple(len(units) for units in kept.values())
+    cut = MLP(widths) if isinstance(model, MLP) else CNN(widths[:2], widths[2:])
+    before, after = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (dense, small))
+    channels = [leaf for leaf in jr.sparsity(sparse, penalty).leaves if "Conv" in leaf.path and "kernel" in leaf.path]
+    slow, fast = seconds([(model, dense), (cut, small)], test[0])
+    return {
         "dense": accuracy(model, dense, test),
         "sparse": accuracy(model, sparse, test),
-        "weights_gone": 1 - after / before,
-        "channels_gone": sum(c.zero_groups for c in channels) / max(sum(c.groups for c in channels), 1),
-        "difference": difference,
+        "zeros": jr.sparsity(sparse).zeros / before,
+        "cut": 1 - after / before,
+        "channels": sum(leaf.zero_groups for leaf in channels) / max(sum(leaf.groups for leaf in channels), 1),
+        "difference": float(jnp.max(jnp.abs(cut.apply(small, test[0]) - model.apply(sparse, test[0])))),
         "speedup": slow / fast,
     }
-    print(name, *(f"{key}={value:.4g}" for key, value in figures.items()))
-    return figures
 
+
+def prune(name, model, strengths, lams, seeds=3, loss=0.0025, **recipe):
+    """Choose λ, print and return mean and standard deviation over the seeds of what it does on the test images."""
+    splits, test = digits(seeds)
+    runs, validation = {}, {}
+    for lam in (0.0, *lams):
+        penalty = units(strengths, lam)
+        runs[lam] = [train(model, *fit, penalty, jax.random.key(k), **recipe) for k, (fit, _) in enumerate(splits)]
+        scores = [accuracy(model, params, choose) for params, (_, choose) in zip(runs[lam], splits, strict=True)]
+        validation[lam] = np.mean(scores)
+        zeros = [jr.sparsity(params, penalty).share for params in runs[lam]]
+        print(f"{name}  λ {lam:<7g} validation accuracy {validation[lam]:.4f}, zeros {np.mean(zeros):.3f}", flush=True)
+    chosen = max(lam for lam, score in validation.items() if score >= validation[0.0] - loss)
+    penalty = units(strengths, chosen)
+    rows = [figures(model, *pair, penalty, test) for pair in zip(runs[0.0], runs[chosen], strict=True)]
+    print(f"\n{name}, the first seed at λ = {chosen:g}\n{jr.sparsity(runs[chosen][0], penalty)}\n")
+    found = {key: (np.mean([row[key] for row in rows]), np.std([row[key] for row in rows])) for key in rows[0]}
+    print(name, *(f"{key}={mean:.4g}±{sd:.2g}" for key, (mean, sd) in found.items()), flush=True)
+    return found
+
+
+MLP_LAYERS = {"Dense_0": 1.0, "Dense_1": 1.0}
+CNN_LAYERS = {"Conv_0": 2.0, "Conv_1": 1.0, "Dense_0": 0.1}
 
 if __name__ == "__main__":
-    prune("MLP", MLP(), {"Dense_0": 4e-4, "Dense_1": 4e-4}, rate=5e-3, steps=1500, refit=300)
-    prune("CNN", CNN(), {"Conv_0": 1.5e-3, "Conv_1": 1e-3, "Dense_0": 1e-4}, rate=1e-2, steps=700, refit=200)
+    prune("MLP", MLP(), MLP_LAYERS, [2e-4, 4e-4, 8e-4], rate=3e-3, steps=3000, refit=1000)
+    prune("CNN", CNN(), CNN_LAYERS, [5e-4, 7e-4, 1e-3], rate=1e-2, steps=1000, refit=400)

@@ -75,6 +75,12 @@ def proximal(
 
     With a metric the proximal step minimizes ½ Σ D(z − x)² + η_t·g(z), in the scales by which the optimizer divides.
 
+    On minibatches the parameters stay in a neighbourhood of that point, whose width goes with √η_t, and come to it as
+    the learning rate decays. Zeros do not all come along: an entry that the noise lifts off zero, because the gradient
+    there is near the edge of what holds it, may be left at 1e-7 when the rate has run out, where the subdifferential
+    is a single number and 0 is far from ∇f + ∂g. So judge by the length of a proximal step, not by that distance.
+    Some tens of last steps on all data, or large batches, at a small rate set such entries to zero.
+
     It must stand last: nothing may change the updates after it. Leaves that the penalty does not touch
     receive the updates of `tx` bit for bit. Wrappers that at times hold an update back, `optax.MultiSteps` and
     `optax.apply_if_finite`, may be within `tx` or around it: the prox is held back along with the update.

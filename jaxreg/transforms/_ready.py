@@ -86,7 +86,8 @@ def prox_adamw(
 ) -> optax.GradientTransformationExtraArgs:
     """AdamW followed by the prox, by default in Adam's own metric.
 
-    With D = √ν̂ + eps it rests, under a decaying learning rate, where
+    With D = √ν̂ + eps it rests, under a learning rate that decays to 0, where (up to stray entries next to zero, of
+    which `proximal` tells)
 
     - 0 ∈ ∇f + ∂g, if `metric` and without decay: stationary for loss + penalty. To shrink weights as well, add an
       `L2` to the penalty, or take `ElasticNet`;
