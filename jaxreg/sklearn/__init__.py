@@ -1,0 +1,25 @@
+"""Estimators with scikit-learn's names, arguments and meanings, fitted by jaxreg's batched, certified engine.
+
+Swap the import and keep the script. Strengths mean what they mean there; `_conventions` has the table. What
+scikit-learn does not have has alpha = λ, the strength beside the weighted mean of the loss.
+"""
+
+from jaxreg.sklearn._linear import ElasticNet, Lasso, enet_path, lasso_path
+from jaxreg.sklearn._linear_cv import ElasticNetCV, LassoCV
+from jaxreg.sklearn._multitask import MultiTaskElasticNet, MultiTaskElasticNetCV, MultiTaskLasso, MultiTaskLassoCV
+from jaxreg.sklearn._ridge import Ridge, RidgeCV
+
+__all__ = [
+    "ElasticNet",
+    "ElasticNetCV",
+    "Lasso",
+    "LassoCV",
+    "MultiTaskElasticNet",
+    "MultiTaskElasticNetCV",
+    "MultiTaskLasso",
+    "MultiTaskLassoCV",
+    "Ridge",
+    "RidgeCV",
+    "enet_path",
+    "lasso_path",
+]
