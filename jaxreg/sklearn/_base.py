@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
@@ -38,12 +39,7 @@ class Linear(BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse=["csr", "csc", "coo"], dtype=FLOATS)
         coef = self.coef_  # type: ignore[attr-defined]
-        return np.asarray(X @ coef.T) + self.intercept_  # type: ignore[attr-defined]
-
-    @property
-    def sparse_coef_(self) -> Any:
-        """Coefficients as a scipy.sparse matrix."""
-        return sparse.csr_matrix(self.coef_)  # type: ignore[attr-defined]
+        return safe_sparse_dot(X, coef.T, dense_output=True) + self.intercept_  # type: ignore[attr-defined]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -61,6 +57,11 @@ class LinearRegressor(RegressorMixin, Linear):
             X: features, (n, p), dense or scipy.sparse.
         """
         return self._link(X)
+
+    @property
+    def sparse_coef_(self) -> Any:
+        """Coefficients as a scipy.sparse matrix."""
+        return sparse.csr_matrix(self.coef_)  # type: ignore[attr-defined]
 
 
 class LinearClassifier(ClassifierMixin, Linear):
@@ -84,18 +85,6 @@ class LinearClassifier(ClassifierMixin, Linear):
         link = self.decision_function(X)
         index = (link > 0).astype(int) if link.ndim == 1 else link.argmax(axis=1)
         return self.classes_[index]  # type: ignore[attr-defined]
-
-    def sparsify(self) -> "LinearClassifier":
-        """Turn `coef_` into a scipy.sparse matrix."""
-        check_is_fitted(self)
-        self.coef_ = sparse.csr_matrix(self.coef_)
-        return self
-
-    def densify(self) -> "LinearClassifier":
-        """Turn `coef_` back into an array."""
-        check_is_fitted(self)
-        self.coef_ = self.coef_.toarray() if sparse.issparse(self.coef_) else self.coef_
-        return self
 
     def _labels(self, y: Any) -> tuple[Array, Array]:
         """Classes, and the index of each row's class.

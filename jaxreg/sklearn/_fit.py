@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from jaxreg.linear.arguments import linear_data
 from jaxreg.losses import Loss, Squared
+from jaxreg.losses._base import Coupled, Joint
 from jaxreg.path import fit_all, make_problem, original_scale, shares
 from jaxreg.penalties import Penalty
 from jaxreg.sklearn._types import Array, Features
@@ -77,7 +78,7 @@ def fit_sets(
         tol: gap that is good enough; at least `ASKED` is asked for.
     """
     every = weights.max(axis=0) if sample_weight is None else sample_weight
-    if offset is None and not isinstance(y, tuple) and _is_constant(y, every):
+    if offset is None and not isinstance(loss, (Coupled, Joint)) and _is_constant(y, every, loss):
         return _constant(X, y, every, loss, penalty, lams, weights, l1_ratios, lam_min_ratio, intercept, tol)
     with jax.enable_x64(True):
         data = linear_data(X, y, loss, penalty, every, offset, None)
@@ -99,9 +100,13 @@ def fit_sets(
     )
 
 
-def _is_constant(y: Array, weights: Array) -> bool:
+def _is_constant(y: Array, weights: Array, loss: Loss) -> bool:
+    """Whether a target has one value only, which an intercept can explain: not one class, nor counts of zero."""
     rows = np.asarray(y)[weights > 0]
-    return rows.ndim == 1 and rows.dtype.kind in "biuf" and rows.size > 1 and np.ptp(rows) == 0
+    if rows.ndim != 1 or rows.size < 2 or np.ptp(rows) > 0:
+        return False
+    with jax.enable_x64(True):
+        return bool(np.isfinite(loss.link(jnp.asarray(rows[0], dtype=np.float64))))
 
 
 def _constant(
