@@ -23,9 +23,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from jaxreg.linear import definite
-from jaxreg.linear.chunk import Strengths, squared_chunk
-from jaxreg.linear.inner import violation
-from jaxreg.linear.tableau import Tableau, dot
+from jaxreg.linear.active.chunk import Strengths, squared_chunk
+from jaxreg.linear.active.inner import violation
+from jaxreg.linear.active.tableau import Tableau, dot
 from tests import problems
 
 TOL, ROUGH, CAP, EVERY, MEMORY = 1e-8, 1e-3, 20.0, 10, 5

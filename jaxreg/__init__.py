@@ -77,13 +77,30 @@ from jaxreg.penalties import (
     TotalVariation,
     TotalVariation2D,
     TreeGroupLasso,
+    Units,
     benjamini_hochberg,
+    by_axis,
 )
 from jaxreg.selection import Bootstrap, Comparison, Selection, bootstrap, compare, cross_validate
+from jaxreg.structure import Compacted, Link, Sparsity, compact, describe, sequential, sparsity
 
 if TYPE_CHECKING:
+    from jaxreg.differentiable import fit_at
     from jaxreg.solvers import FISTA, OptaxSolver, Solver, solve, sweep
-    from jaxreg.transforms import ProximalState, apply_prox, proximal
+    from jaxreg.transforms import (
+        ProximalState,
+        adagrad_metric,
+        adam_metric,
+        apply_prox,
+        fista,
+        prox_adamw,
+        prox_sgd,
+        proximal,
+        refit_support,
+        rms_metric,
+        svrg,
+    )
+    from jaxreg.tuning import Tuning, descend, tune
 
 __version__ = "0.1.0"
 
@@ -100,6 +117,7 @@ __all__ = [
     "Blocks",
     "Bootstrap",
     "Box",
+    "Compacted",
     "Comparison",
     "Constraint",
     "Cox",
@@ -121,6 +139,7 @@ __all__ = [
     "L2Ball",
     "LInf",
     "LInfBall",
+    "Link",
     "LogSum",
     "Logistic",
     "Loss",
@@ -151,6 +170,7 @@ __all__ = [
     "Solution",
     "Solver",
     "SparseGroupLasso",
+    "Sparsity",
     "Squared",
     "SquaredHinge",
     "Stats",
@@ -158,23 +178,55 @@ __all__ = [
     "TotalVariation",
     "TotalVariation2D",
     "TreeGroupLasso",
+    "Tuning",
     "Tweedie",
+    "Units",
+    "adagrad_metric",
+    "adam_metric",
     "apply_prox",
     "benjamini_hochberg",
     "bootstrap",
+    "by_axis",
+    "compact",
     "compare",
     "cross_validate",
+    "descend",
+    "describe",
     "enable_compilation_cache",
+    "fista",
+    "fit_at",
     "fit_path",
+    "prox_adamw",
+    "prox_sgd",
     "proximal",
+    "refit_support",
+    "rms_metric",
+    "sequential",
     "solve",
+    "sparsity",
+    "svrg",
     "sweep",
+    "tune",
 ]
 
 # Optax takes a tenth of a second to import, which linear models need not wait for.
 _LATER = {
+    "differentiable": ("fit_at",),
     "solvers": ("FISTA", "OptaxSolver", "Solver", "solve", "sweep"),
-    "transforms": ("ProximalState", "apply_prox", "proximal"),
+    "transforms": (
+        "ProximalState",
+        "adagrad_metric",
+        "adam_metric",
+        "apply_prox",
+        "fista",
+        "prox_adamw",
+        "prox_sgd",
+        "proximal",
+        "refit_support",
+        "rms_metric",
+        "svrg",
+    ),
+    "tuning": ("Tuning", "descend", "tune"),
 }
 
 

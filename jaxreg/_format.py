@@ -1,6 +1,7 @@
 """How numbers are written for people: in tables, pictures, reports and on the command line."""
 
 import math
+from collections.abc import Sequence
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -39,3 +40,20 @@ def count(number: int, noun: str) -> str:
     ('1 row', '3 rows')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def columns(rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
+    """Write a table in plain text: cells flush left, those of the columns in `right` flush right.
+
+    >>> print(columns([("name", "size"), ("a", "10"), ("bc", "2")], right=(1,)))
+    name  size
+    a       10
+    bc       2
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(row: tuple[str, ...]) -> str:
+        cells = [c.rjust(w) if k in right else c.ljust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join(line(row) for row in rows)

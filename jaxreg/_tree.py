@@ -1,7 +1,6 @@
-"""Parameter pytrees: paths and patterns, which leaves count, and a little linear algebra on trees."""
+"""Parameter pytrees: paths, which leaves count, and a little linear algebra on trees."""
 
 import dataclasses
-import fnmatch
 import functools
 import math
 from collections.abc import Callable, Iterable
@@ -79,33 +78,6 @@ def path_string(path: Iterable[Any]) -> str:
 def paths(tree: PyTree) -> list[str]:
     """List the paths of the floating-point leaves, in order."""
     return [path_string(path) for path, leaf in jax.tree_util.tree_leaves_with_path(tree) if is_float(leaf)]
-
-
-def matches(path: str, pattern: str) -> bool:
-    """Whether a shell-style pattern matches a path; `*/kernel` also matches a `kernel` at the top.
-
-    `*` crosses slashes, so `enc/*` is everything under `enc`.
-    """
-    return fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase("/" + path, pattern)
-
-
-def owners(tree: PyTree, patterns: tuple[str, ...]) -> list[int]:
-    """For each leaf of any kind, the index of the first pattern that matches its path, or −1.
-
-    Raises:
-        ValueError: if a pattern matches no floating-point leaf; the message lists the paths there are.
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    names = [path_string(path) for path, leaf in leaves if is_float(leaf)]
-    for pattern in patterns:
-        if not any(matches(name, pattern) for name in names):
-            there_are = ", ".join(repr(name) for name in names) or "none at all"
-            raise ValueError(f"pattern {pattern!r} matches no parameter; the paths there are: {there_are}")
-    found = []
-    for path, leaf in leaves:
-        hits = (k for k, pattern in enumerate(patterns) if matches(path_string(path), pattern))
-        found.append(next(hits, -1) if is_float(leaf) else -1)
-    return found
 
 
 def keep(tree: PyTree, chosen: list[bool]) -> PyTree:

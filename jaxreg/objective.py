@@ -145,9 +145,10 @@ class Objective:
             TypeError: if `data` is not as said for a `Loss`.
             ValueError: if predictions and targets, or weights, do not fit in shape.
         """
-        return self._risk(params, data) + self.whole.smooth_value(params)
+        return self.risk(params, data) + self.whole.smooth_value(params)
 
-    def _risk(self, params: PyTree, data: Any) -> jax.Array:
+    def risk(self, params: PyTree, data: Any) -> jax.Array:
+        """Return the loss alone: (1/Σw) Σᵢ wᵢ ℓ(predᵢ, yᵢ), or f(params, data)."""
         if self.predict is None:
             return self.loss(params, data)  # type: ignore[operator]
         assert isinstance(self.loss, Loss)

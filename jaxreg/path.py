@@ -11,15 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._result import describe_failures
-from jaxreg.linear import Fits, Problem, fit, make_views
+from jaxreg.linear import Fits, Problem, fit
+from jaxreg.linear.active.freedom import degrees_of_freedom
 from jaxreg.linear.arguments import LinearData, linear_data, mixes, tolerance
 from jaxreg.linear.design import is_sparse
-from jaxreg.linear.freedom import degrees_of_freedom
 from jaxreg.linear.generic import fit_generic, generic_lam_max
 from jaxreg.linear.grid import make_grid, spread
-from jaxreg.linear.groupwise import fit_groups
-from jaxreg.linear.groupwise import works as in_groups
-from jaxreg.linear.split import fit_split
+from jaxreg.linear.groups.fit import fit_groups
+from jaxreg.linear.groups.fit import works as in_groups
+from jaxreg.linear.kinks.fit import fit_split
 from jaxreg.linear.targets import offsets
 from jaxreg.losses import Loss, Squared
 from jaxreg.losses._base import Coupled, Nonsmooth
@@ -242,11 +242,7 @@ def _solver(problem: Problem, penalty: Penalty) -> str:
 
 def make_problem(data: LinearData, loss: Loss, weights: np.ndarray, intercept: bool, standardize: bool) -> Problem:
     """Standardize for every training set, given by its sample weights (F, n), and fit the null models."""
-    design, intercept = data.design, bool(intercept)
-    views = make_views(design, weights, intercept, bool(standardize))
-    # A constant changes nothing in a loss of coupled samples: columns may be centered all the same.
-    level = intercept and not isinstance(loss, Coupled)
-    return Problem.make(design, views, loss, data.encoded, data.offset, data.factor, level)
+    return Problem.make(data, loss, weights, bool(intercept), bool(standardize))
 
 
 def original_scale(problem: Problem, fits: Fits, sets: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
@@ -261,7 +257,7 @@ def original_scale(problem: Problem, fits: Fits, sets: slice = slice(None)) -> t
 def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, grid: np.ndarray) -> list[Path]:
     """One `Path` per l1 ratio, of the first training set."""
     slopes, intercepts = original_scale(problem, fits, slice(1))
-    p, null_deviance = problem.design.shape[1], float(np.asarray(problem.null.deviance)[0])
+    p, null_deviance = problem.shape[1], float(np.asarray(problem.null.deviance)[0])
     deviance = fits.deviance[:, 0]
     paths = []
     for r in range(len(mix)):

@@ -15,8 +15,9 @@ import numpy as np
 
 import jaxreg
 from jaxreg.linear.free import check_penalty
+from jaxreg.linear.groups.parts import in_groups
 from jaxreg.losses import Coupled, Joint, Loss, Nonsmooth
-from jaxreg.penalties import Blocks, Elastic, Masked, Nonconvex, Penalty, Smooth, Sum, is_sharp
+from jaxreg.penalties import Blocks, Elastic, Masked, Nonconvex, Penalty, Smooth, Sum, Units, is_sharp
 
 PAGE = Path(__file__).with_name("REFERENCE.md")
 PLACES, COLUMNS = 4, 2
@@ -52,7 +53,8 @@ Below, p is the number of entries of a parameter. In the tables,
   conjugate. For a penalty that is not convex the residual proves a stationary point, which may be a local minimum;
   *step*: it is what a proximal step of fixed length would change, since every support is stationary.
 - **linear models** is what `fit_path` and `cross_validate` do: *fast*, the batched active-set engine, for the elastic
-  family with a loss of one prediction; *generic*, accelerated proximal gradients; *generic, y (n, k)*, those where
+  family with a loss of one prediction; *groups*, group working sets, likewise; *generic*, accelerated proximal
+  gradients, for all else; *splitting*, alternating directions for losses with kinks; *generic, y (n, k)*, those where
   coefficients are a matrix (several responses, or classes); *in a sum*, beside a penalty that has a strength, as in
   `L1() + NonNegative()`. `Objective` with `solve` and `sweep` takes all penalties, and all losses without kinks.
 - **prox** is the cost of a proximal step, and how exact it is; **curvature** that of the loss in η.
@@ -66,7 +68,7 @@ def page() -> str:
     for family, modules in FAMILIES.items():
         inside = [one for one in penalties if one.__module__.rsplit(".", 1)[1] in modules]
         parts += [f"## Penalties: {family[0].lower()}{family[1:]}\n", _table(PENALTY_COLUMNS, inside)]
-    composed = [Sum, Masked, Blocks]
+    composed = [Sum, Masked, Blocks, Units]
     parts += ["## Penalties: composed\n", _table(COMPOSED_COLUMNS, composed)]
     parts += ["# Each by itself\n"]
     names = {one.__name__ for one in [*losses, *penalties]}
@@ -117,6 +119,8 @@ def _penalty_door(member: Any) -> str:
     penalty = example(member)
     if isinstance(penalty, Elastic):
         return "fast"
+    if in_groups(penalty):
+        return "groups"
     shape = _home(penalty)
     try:
         check_penalty(penalty, (PLACES,))
@@ -139,7 +143,7 @@ def _loss_certificate(member: Any) -> str:
 
 def _loss_door(member: Any) -> str:
     if issubclass(member, Nonsmooth):
-        return "no: it has kinks"
+        return "splitting"
     return "generic" if issubclass(member, (Joint, Coupled)) else "fast"
 
 

@@ -58,6 +58,8 @@ from jaxreg import (
     TotalVariation,
     TreeGroupLasso,
     Tweedie,
+    Units,
+    by_axis,
 )
 from jaxreg.linear import Dense, Design, Sparse
 
@@ -235,6 +237,16 @@ PENALTIES = [
         SparseGroupLasso(l1_ratio=0.6, groups=LABELS, weight=[1, 0, 3], entry_weight=[1.0, 0.5, 0.0, 3.0, 2.0, 1.0]),
         VECTOR,
         separable=False,
+    ),
+    PenaltyCase(
+        "units",
+        Units(SparseGroupLasso(groups=by_axis(0)), {"enc/bias": 0, "enc/kernel": -1}),
+        TREE,
+        separable=False,
+        dual=False,
+    ),
+    PenaltyCase(
+        "heads", GroupMCP(groups=by_axis(-1, width=2)), np.zeros((2, 4)), convex=False, separable=False, dual=False
     ),
     PenaltyCase("l21", L21(weight=[0.5, 1.0, 2.0]), MATRIX, separable=False),
     PenaltyCase("overlapping", OverlappingGroupLasso(groups=CHAINED), np.zeros(5), separable=False),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import jaxreg as jr
+from jaxreg.linear.sizes import rounded
 from jaxreg.selection import _bootstrap
 from tests.problems import diabetes, uneven_weights
 
@@ -59,8 +60,9 @@ def test_a_seed_gives_its_replicates_again_and_another_compiles_nothing(boot, we
 
 def test_blocks_change_nothing(boot, weight, monkeypatch):
     """Three blocks of four replicates for eleven: the last overlaps the one before."""
-    monkeypatch.setattr(_bootstrap, "BLOCK", 4 * _bootstrap.BLOCK // len(_bootstrap._blocks(10**6, *X.shape)[0]))
-    assert [part.tolist() for part in _bootstrap._blocks(B, *X.shape)] == [[0, 1, 2, 3], [4, 5, 6, 7], [7, 8, 9, 10]]
+    shape = tuple(map(rounded, X.shape))
+    monkeypatch.setattr(_bootstrap, "BLOCK", 4 * _bootstrap.BLOCK // len(_bootstrap._blocks(10**6, *shape)[0]))
+    assert [part.tolist() for part in _bootstrap._blocks(B, *shape)] == [[0, 1, 2, 3], [4, 5, 6, 7], [7, 8, 9, 10]]
     seen = []
     parts = jr.bootstrap(X, Y, replicates=B, lams=L, sample_weight=weight, progress=lambda *at: seen.append(at))
     np.testing.assert_array_equal(parts.counts, boot.counts)

@@ -13,7 +13,7 @@ import pytest
 import jaxreg as jr
 from jaxreg import reference
 
-LOSSES, COMPOSED = reference._members(jr.Loss), {jr.Sum, jr.Masked, jr.Blocks}
+LOSSES, COMPOSED = reference._members(jr.Loss), {jr.Sum, jr.Masked, jr.Blocks, jr.Units}
 PENALTIES = [member for member in reference._members(jr.Penalty) if member not in COMPOSED]
 NUMBERS = ("lam", "l1_ratio", "gamma", "eps", "delta", "k", "radius", "tol", "power", "dispersion", "q")
 NONSENSE = {"nan": np.nan, "negative": -1.0, "text": "a", "none": None, "complex": 1j, "dict": {"a": 1.0}}
@@ -47,6 +47,7 @@ def test_shown_stored_and_copied(member):
         assert repr(again) == repr(one)
 
 
+@pytest.mark.slow
 def test_penalties_act_on_the_kernels_of_a_flax_model_alone():
     params = nn.Dense(2).init(jax.random.key(0), jnp.ones((1, 4)))
     for member in PENALTIES:

@@ -13,7 +13,8 @@ import pytest
 from flax import nnx
 
 from jaxreg import L1, L2, Blocks, ElasticNet, Masked
-from jaxreg._tree import matches, paths
+from jaxreg._select import matches
+from jaxreg._tree import paths
 
 PARAMS = {
     "enc": {"bias": np.array([0.5, -2.0]), "kernel": np.array([3.0, -0.25])},

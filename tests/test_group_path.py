@@ -8,9 +8,10 @@ import pytest
 import scipy.sparse
 
 import jaxreg as jr
-from jaxreg.linear import group_lanes, groupwise
-from jaxreg.linear.group_steps import minimize, steps_of
-from jaxreg.linear.groups import parts_of, residual, team_of
+from jaxreg.linear.groups import fit as groupwise
+from jaxreg.linear.groups import lanes as group_lanes
+from jaxreg.linear.groups.parts import parts_of, residual, team_of
+from jaxreg.linear.groups.steps import minimize, steps_of
 from tests.problems import gaussian, uneven_offset, uneven_weights
 from tests.test_generic_path import check_stationary
 

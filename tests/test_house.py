@@ -8,12 +8,12 @@ import jaxreg
 
 ROOT = Path(jaxreg.__file__).parent
 FLOORS = {
-    "_tree": 0, "_check": 0, "_result": 0, "_threads": 0, "_format": 0, "_cache": 0, "_fingerprint": 0, "_programs": 0,
-    "datasets": 0,
+    "_tree": 0, "_select": 0, "_check": 0, "_result": 0, "_descent": 0, "_threads": 0, "_format": 0, "_cache": 0,
+    "_fingerprint": 0, "_programs": 0, "datasets": 0,
     "losses": 1, "penalties": 1,
-    "objective": 2, "transforms": 2,
-    "solvers": 3, "linear": 3, "plots": 3,
-    "path": 4,
+    "objective": 2, "transforms": 2, "structure": 2,
+    "implicit": 3, "solvers": 3, "linear": 3, "plots": 3,
+    "path": 4, "differentiable": 4, "tuning": 4,
     "selection": 5,
     "io": 6, "reference": 6, "sklearn": 6, "report": 7, "cli": 7, "__main__": 7,
 }  # fmt: skip

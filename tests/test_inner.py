@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import jaxreg as jr
-from jaxreg.linear import lanes, march
+from jaxreg.linear.active import lanes, march
+from jaxreg.linear.active.grams import find_split, second_moments
+from jaxreg.linear.active.inner import Quadratic, minimize
+from jaxreg.linear.active.tableau import Tableau, rearranged
+from jaxreg.linear.active.walk import walk
 from jaxreg.linear.columns import Data
-from jaxreg.linear.grams import find_split, second_moments
-from jaxreg.linear.inner import Quadratic, minimize
-from jaxreg.linear.tableau import Tableau, rearranged
-from jaxreg.linear.walk import walk
 from tests.problems import balanced_folds, gaussian, uneven_weights
 
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import RidgeCV
 
 import jaxreg as jr
-from jaxreg.linear import leave_one_out as closed_form
+from jaxreg.linear.active import leave_one_out as closed_form
 from jaxreg.linear.arguments import linear_data
 from jaxreg.path import make_problem
 from tests.problems import diabetes, gaussian, uneven_weights
@@ -85,20 +85,20 @@ def test_the_selection_says_what_it_has_not():
 
 
 def test_nothing_is_kept_for_every_row_and_column():
-    """Results and temporaries grow as rows × λ: an array of n folds' coefficients would be of 720 MB here."""
-    x, y = gaussian(3000, 300, 0.5)
+    """Results and temporaries grow as rows × λ: an array of n folds' coefficients would be of 790 MB here."""
+    x, y = gaussian(3072, 320, 0.5)
     with jax.enable_x64(True):
         data = linear_data(x, y, jr.Squared(), jr.L2(), None, None, None)
-        problem = make_problem(data, jr.Squared(), np.ones((1, 3000)), True, True)
+        problem = make_problem(data, jr.Squared(), np.ones((1, 3072)), True, True)
         memory = (
             closed_form._missed.lower(
-                problem.design, problem.views, y, problem.null.basis[0], np.ones(100), np.ones(300), even=True
+                problem.design, problem.views, y, problem.null.basis[0], np.ones(100), np.ones(320), even=True
             )
             .compile()
             .memory_analysis()
         )
     assert memory.temp_size_in_bytes < 8 * x.nbytes
-    assert memory.output_size_in_bytes == 8 * 3000 * 101
+    assert memory.output_size_in_bytes == 8 * 3072 * 101
 
 
 BAD = {

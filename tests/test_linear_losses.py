@@ -52,3 +52,18 @@ def test_a_null_model_that_did_not_converge_warns(monkeypatch):
     monkeypatch.setattr("jaxreg.linear.problem.LOST", -1.0)
     with pytest.warns(RuntimeWarning, match="the null models of 1 of 1 training sets did not converge"):
         jr.fit_path(X, COUNT, loss=jr.Poisson(), lams=20)
+
+
+def test_a_row_without_weight_may_hold_anything():
+    """Features far from all others, whose prediction overflows, and a target that no count can be."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(203, 5))
+    y = rng.poisson(np.exp(0.5 * x[:, 0])).astype(float)
+    x[0], y[0] = 1e4, -1.0
+    weight, options = np.arange(203) > 0, {"loss": jr.Poisson(), "lams": 5, "penalty": jr.ElasticNet(l1_ratio=0.5)}
+    found = jr.cross_validate(x, y, sample_weight=weight, fold_id=np.arange(203) % 3, **options)
+    expected = jr.cross_validate(x[1:], y[1:], fold_id=np.arange(1, 203) % 3, **options)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-7)
+    for name in ("lams", "coef", "intercept", "gap", "df", "deviance_ratio"):
+        one, other = getattr(found.path, name), getattr(expected.path, name)
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-8, err_msg=name)

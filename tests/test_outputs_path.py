@@ -122,6 +122,7 @@ def test_classes_are_certified_and_scored(penalty):
     np.testing.assert_allclose(cv.scores[2], np.average(-2 * logs, axis=1, weights=W[held_out]))
 
 
+@pytest.mark.slow
 def test_two_classes_are_the_logistic_model():
     """Of the solutions of two classes, L1 takes one with coefficients b = ±β/2: λ|β| is λ(|b₁| + |b₂|)."""
     y = (LABEL > 0).astype(float)
@@ -132,6 +133,7 @@ def test_two_classes_are_the_logistic_model():
     np.testing.assert_allclose(two.deviance_ratio, one.deviance_ratio, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_folds_keep_the_shares_of_classes_and_events():
     kwargs = {"lams": LAMS, "folds": 5}
     for cv, kinds in (

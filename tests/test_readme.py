@@ -11,7 +11,10 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+MODELS = (ROOT / "notebooks" / "models.md").read_text(encoding="utf-8")
+CODE = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
+BLOCKS = CODE.findall(README)
+FRAMEWORKS = dict(zip(("linen", "nnx", "equinox", "haiku"), CODE.findall(MODELS), strict=True))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -21,11 +24,19 @@ def test_readme_code(k, capsys):
     exec(compile(BLOCKS[k], f"README.md block {k}", "exec"), names)
     printed = capsys.readouterr().out.split()
     assert printed
-    if "proximal" in BLOCKS[k]:
+    if "jr.tune" in BLOCKS[k]:
+        assert float(printed[-1]) > 1e-3
+    elif "prox_adamw" in BLOCKS[k]:
         assert 0.1 < float(printed[-1]) < 1
     else:
         assert float(printed[-1]) < 1e-6
     plt.close("all")
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_models_of_every_framework(name, capsys):
+    exec(compile(FRAMEWORKS[name], f"models.md, {name}", "exec"), {})
+    assert 0.3 < float(capsys.readouterr().out) < 1
 
 
 def test_readme_commands_and_links():

@@ -6,11 +6,11 @@ import re
 import pytest
 
 import jaxreg
-from jaxreg import Blocks, Cox, Loss, Masked, Penalty, Sum, TotalVariation2D, reference
+from jaxreg import Blocks, Cox, Loss, Masked, Penalty, Sum, TotalVariation2D, Units, reference
 from tests.catalogue import LOSSES, PENALTIES
 
 MEMBERS = [*reference._members(Loss), *reference._members(Penalty)]
-COMPOSED = (Sum, Masked, Blocks)
+COMPOSED = (Sum, Masked, Blocks, Units)
 
 
 def rows():
@@ -58,7 +58,7 @@ def test_members_say_of_themselves_what_is_known_of_them():
     assert said["TotalVariation"][4] == "residual"
     assert said["Nuclear"][5] == "generic, y (n, k)"
     assert said["Monotone"][5] == "in a sum"
-    assert said["Quantile"][5] == "no: it has kinks"
+    assert said["Quantile"][5] == "splitting"
     assert said["Cox"][4:6] == ["gap, by convexity", "generic"]
     assert said["Logistic"][3:5] == ["¼", "gap"]
 

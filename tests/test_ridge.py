@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import jaxreg as jr
+from jaxreg.linear.active.certify import certify
+from jaxreg.linear.active.ridge import fit_ridge
 from jaxreg.linear.arguments import linear_data
-from jaxreg.linear.certify import certify
 from jaxreg.linear.columns import gather
-from jaxreg.linear.ridge import fit_ridge
 from jaxreg.path import make_problem
 from tests.problems import gaussian, uneven_weights
 
@@ -33,15 +33,20 @@ def test_the_certificate_by_rows_is_the_general_one(n, p, intercept, x64):
     piece = fit_ridge(at, LAMS, 1e-6)
     assert piece.gap.max() < 1e-15
     assert piece.kkt.max() < 1e-11
-    # One column of padding: no longer all columns in their order, for which there is the short way.
+    # One more column of padding, or another order: no longer all columns in their order, for which there is the short way.
+    p = at.design.shape[1]
     columns, padded = (gather(at.design, at.views, np.arange(p), width, intercept) for width in (p, p + 1))
+    order = np.roll(np.arange(p), 3)
+    rolled = gather(at.design, at.views, order, p, intercept)
     free = np.asarray(columns.free)[None]
     b = piece.b + 1e-5 * np.random.default_rng(0).standard_normal((3, 5, 1, 1 + p)) * free[:, :, None]
     for l1 in (np.zeros_like(LAMS), 0.3 * LAMS):
         found = certify(at, l1, LAMS, columns, b)
         general = certify(at, l1, LAMS, padded, np.pad(b, ((0, 0),) * 3 + ((0, 1),)))
+        other = certify(at, l1, LAMS, rolled, b[..., np.r_[0, 1 + order]])
         for name, tol in (("gap", 1e-5), ("kkt", 1e-8), ("deviance", 1e-12), ("last", 1e-9), ("before", 1e-9)):
             np.testing.assert_allclose(getattr(found, name), getattr(general, name), rtol=tol, atol=1e-12)
+            np.testing.assert_allclose(getattr(other, name), getattr(general, name), rtol=tol, atol=1e-12)
 
 
 def test_folds_by_downdating_equal_folds_by_themselves(x64):

@@ -312,7 +312,11 @@ def test_bad_learning_rates(rate):
 
 def test_wrong_kinds():
     with pytest.raises(TypeError, match="learning_rate"):
-        proximal(optax.sgd(0.1), L1(1.0), "fast")
+        proximal(optax.sgd(0.1), L1(1.0), None)
+    with pytest.raises(TypeError, match="lam"):
+        proximal(optax.sgd(0.1), L1(1.0), 0.1, lam="strong")
+    with pytest.raises(TypeError, match="metric must be a function"):
+        proximal(optax.adam(0.1), L1(1.0), 0.1, metric="adam")
     with pytest.raises(TypeError, match="penalty"):
         proximal(optax.sgd(0.1), 1.0, 0.1)
     with pytest.raises(TypeError, match="penalty"):

@@ -21,7 +21,8 @@ class LinearData:
     """Checked data of a linear model. Weights, offset and factors are float64 and full length.
 
     The target is there as rows that can be taken apart, (n,) or (n, columns), and as the loss encodes it. The penalty
-    is the one given, with penalty factors that fit coefficients (p, k) where a sample has k outputs.
+    is the one given, with penalty factors that fit coefficients (p, k) where a sample has k outputs. Of X alone there
+    may be more rows and columns than there are data, see `jaxreg.linear.sizes`.
     """
 
     design: Design
@@ -31,6 +32,11 @@ class LinearData:
     offset: np.ndarray
     penalty: Penalty
     factor: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows n and columns p of the data."""
+        return len(self.target), self.factor.size
 
 
 def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, offset: Any, dtype: Any) -> LinearData:
@@ -48,8 +54,11 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
         raise TypeError(
             f"{type(loss).__name__} has kinks and takes a penalty by its prox, of which {penalty!r} has none as a whole"
         )
-    design = as_design(X, dtype)
-    n, p = design.shape
+    # Only the active-set engine is told to leave out what is there to fill up.
+    elastic = isinstance(penalty, Elastic) and is_plain(loss)
+    engine = elastic and (np.ndim(y) == 1 or np.shape(y)[1:] == (1,))
+    design = as_design(X, dtype, rounded=(engine, engine))
+    n, p = np.shape(X)
     target = survival(y, n) if isinstance(loss, Coupled) else responses("y", y, n)
     weights = np.ones(n) if sample_weight is None else vector("sample_weight", sample_weight, n)
     if (weights < 0).any() or not (weights > 0).sum() >= 2:
@@ -61,9 +70,11 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
             f"y must have shape ({n},) for {type(loss).__name__}, got {target.shape}: fit one response each"
         )
     shift = np.zeros((n, *outputs)) if offset is None else offsets(offset, n, outputs)
-    # A class that only rows without weight have is none.
-    rows = np.where(weights > 0, np.arange(n), np.argmax(weights > 0)) if isinstance(loss, Joint) else slice(None)
-    encoded = loss.encode(target[rows], jnp.zeros((n, *outputs)))
+    # What has no weight may be outside the loss's domain, or a class of its own, and losses are evaluated everywhere.
+    rows = np.where(weights > 0, np.arange(n), np.argmax(weights > 0))
+    encoded: Any = target if isinstance(loss, Coupled) else target[rows]
+    if not engine:
+        encoded = loss.encode(encoded, jax.ShapeDtypeStruct((n, *outputs), np.float64))
     penalty = _by_column(penalty, p) if outputs else penalty
     if isinstance(loss, Nonsmooth) and np.isnan(penalty.conjugate(jnp.zeros(p))):
         kinks = f"{type(loss).__name__} has kinks: only a duality gap certifies it"
@@ -73,6 +84,11 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
     else:
         factor = _generic_factor(penalty, (p, *outputs))
     return LinearData(design, target, encoded, weights, shift, penalty, factor)
+
+
+def is_plain(loss: Loss) -> bool:
+    """Whether a loss is smooth, and of one prediction by itself."""
+    return not isinstance(loss, (Joint, Coupled, Nonsmooth))
 
 
 def _by_column(penalty: Penalty, p: int) -> Penalty:

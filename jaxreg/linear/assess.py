@@ -11,10 +11,10 @@ import numpy as np
 
 from jaxreg import _tree
 from jaxreg._programs import program
+from jaxreg.linear.active.judge import into_domain, orthogonal
 from jaxreg.linear.columns import Data
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.joint import orthogonal_joint
-from jaxreg.linear.judge import into_domain, orthogonal
 from jaxreg.linear.null import Null
 from jaxreg.linear.outputs import alike, correlate_problems, per_sample, predict
 from jaxreg.linear.problem import Problem

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
+from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.design import Design, Views
-from jaxreg.linear.tableau import dot
 
 
 class Data(NamedTuple):

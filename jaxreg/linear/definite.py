@@ -8,7 +8,7 @@ own matrix products do not suffer, batch over problems, and run as they are on a
 import jax
 import jax.numpy as jnp
 
-from jaxreg.linear.tableau import dot, invert
+from jaxreg.linear.active.tableau import dot, invert
 
 BLOCK = 32
 

@@ -16,6 +16,7 @@ from jaxreg._programs import program
 from jaxreg._result import Result
 from jaxreg.linear.assess import assess, derivative_of, good, gradient_beyond, null_coefficients, null_eta
 from jaxreg.linear.columns import Data
+from jaxreg.linear.coordinates import SLACK, by_coordinates, descend, own_steps
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.free import HUGE, free_columns
 from jaxreg.linear.null import correlate_views
@@ -118,7 +119,11 @@ def _solve_chunk(
     about = (problem.design, problem.views, problem.loss, problem.data)
     eta = null_eta(problem)
     null_level, null_slopes = null_coefficients(problem)
-    short = np.asarray(_short_steps(*about, eta)) if is_sharp(penalty) else np.ones(len(level))
+    sharp = is_sharp(penalty)
+    short = np.asarray(_short_steps(*about, eta)) if sharp else np.ones(len(level))
+    # How long the steps are by which a sharp penalty is judged: those of single coefficients leave fewer points alone.
+    alone = sharp and problem.plain and by_coordinates(penalty)
+    judged_by = np.asarray(own_steps(*about, eta)) if alone else short
     shape = (len(lams), len(level))
     goals, left = np.broadcast_to(goal, shape).copy(), np.full(shape, STEPS)
     now = tuple(np.broadcast_to(part, (len(lams), *part.shape)) for part in (level, slopes))
@@ -130,9 +135,10 @@ def _solve_chunk(
         level_now, slopes_now, ended, steps = (np.asarray(part) for part in answer)
         now = level_now, slopes_now
         code, total, left = np.where(pending, ended, code), total + steps, left - steps
-        judged = assess(
-            *about, problem.null, penalty, lams, problem.factor, null_level + now[0], null_slopes + now[1], short
-        )
+        if alone:
+            now = level_now, np.asarray(descend(*about, eta, penalty, lams, judged_by, tol * problem.scale(), *now))
+        beyond = null_level + now[0], null_slopes + now[1]
+        judged = assess(*about, problem.null, penalty, lams, problem.factor, *beyond, SLACK * judged_by)
         gap, kkt, deviance = (np.asarray(part) for part in judged)
         worst = np.fmax(gap, kkt)
         pending = ~good(gap, kkt, tol) & (left > 0) & (goals > 1e-15) & np.isfinite(worst)
@@ -191,8 +197,10 @@ def _solve(
     short: jax.Array,
 ) -> tuple[jax.Array, ...]:
     """Intercepts (C, F, …), slopes (C, F, p, …), codes and steps, for strengths (C,) in every training set."""
-    from jaxreg.solvers import FISTA  # optax, which it brings along, takes a while to import
-    from jaxreg.solvers import minimize 
+    from jaxreg.solvers import (
+        FISTA,  # optax, which it brings along, takes a while to import
+        minimize,
+    )
 
     inverse = inverse_scale(views)
 

@@ -47,7 +47,7 @@ def spread(problem: Problem, lam_max: Callable[[], float], lams: Any, lam_min_ra
     if lam_min_ratio is not None and not 0 < lam_min_ratio < 1:
         raise ValueError(f"lam_min_ratio must be between 0 and 1, got {lam_min_ratio:g}")
 
-    n, p = problem.design.shape
+    n, p = problem.shape
     top = lam_max()
     ratio = (1e-3 if n > p else 1e-2) if lam_min_ratio is None else lam_min_ratio
     if not np.isfinite(top):

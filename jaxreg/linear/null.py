@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from jaxreg._programs import program
 from jaxreg.linear import definite
+from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Design, Views
-from jaxreg.linear.tableau import dot
 from jaxreg.losses import Loss
 
 ROUNDS = 100
@@ -43,6 +43,7 @@ def fit_null(design: Design, views: Views, loss: Loss, data: Data, unpenalized: 
     basis, whitening = jax.vmap(orthonormal, in_axes=(None, 0, 0))(unpenalized, sets, data.weights)
     gamma = jax.vmap(_newton, in_axes=(None, None, 0, 0))(loss, data, data.weights, basis)
     eta = data.offset + jnp.einsum("fnm,fm->fn", basis, gamma, precision="highest")
+    eta = jnp.where(data.weights > 0, eta, 0)
     derivative = loss.derivative(eta, data.target)
     left = jnp.einsum("fn,fnm->fm", jnp.where(data.weights > 0, data.weights * derivative, 0), basis)
     size = jnp.sqrt(jnp.sum(data.weights * jnp.square(derivative), axis=1))

@@ -2,16 +2,18 @@
 
 import dataclasses
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from jaxreg.linear.arguments import LinearData, is_plain
 from jaxreg.linear.columns import Data, gather
-from jaxreg.linear.design import Design, Views
+from jaxreg.linear.design import Design, Views, make_views
 from jaxreg.linear.joint import fit_null_joint
+from jaxreg.linear.kinks.null import fit_null_split
 from jaxreg.linear.null import Null, fit_null
-from jaxreg.linear.null_split import fit_null_split
+from jaxreg.linear.sizes import fill_up
 from jaxreg.losses import Loss
 from jaxreg.losses._base import Coupled, Nonsmooth
 
@@ -21,8 +23,13 @@ LOST = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A linear model over F training sets of one design, standardized, ready for any strengths."""
+    """A linear model over F training sets of one design, standardized, ready for any strengths.
 
+    Sizes may be rounded up (see `jaxreg.linear.sizes`): rows past `shape` have no weight, columns past it are zero.
+    """
+
+    shape: tuple[int, int]
+    """Rows n and columns p of the data."""
     design: Design
     views: Views
     loss: Loss
@@ -34,33 +41,41 @@ class Problem:
     @classmethod
     def make(
         cls,
-        design: Design,
-        views: Views,
+        given: LinearData,
         loss: Loss,
-        target: Any,
-        offset: np.ndarray,
-        factor: np.ndarray,
+        weights: np.ndarray,
         intercept: bool,
+        standardize: bool,
     ) -> "Problem":
-        """Fit the null models."""
-        data = Data(jax.device_put(target), jax.device_put(offset), views.weights)
+        """Standardize for every training set, given by its sample weights (F, n), and fit the null models."""
+        design, (n, p) = given.design, given.shape
+        rows, columns = design.shape
+        weights = np.pad(weights, ((0, 0), (0, rows - n)))
+        factor = np.pad(given.factor, (0, columns - p), constant_values=1)
+        # A target that is no array is never filled up.
+        target = given.encoded if rows == n else fill_up(np.asarray(given.encoded), rows)
+        target, offset = jax.device_put((target, fill_up(given.offset, rows)))
+        views = make_views(design, weights, intercept, standardize)
+        # A constant changes nothing in a loss of coupled samples: columns may be centered all the same.
+        intercept = intercept and not isinstance(loss, Coupled)
+        data = Data(target, offset, views.weights)
         unpenalized = np.flatnonzero(factor == 0)
-        columns = gather(design, views, unpenalized, unpenalized.size, intercept)
-        plain = offset.ndim == 1 and not isinstance(loss, Coupled)
+        free = gather(design, views, unpenalized, unpenalized.size, intercept)
         if isinstance(loss, Nonsmooth):
             null = fit_null_split(design, views, loss, data, factor, intercept)
         else:
-            null = (fit_null if plain else fit_null_joint)(design, views, loss, data, columns)
+            plain = is_plain(loss) and offset.ndim == 1
+            null = (fit_null if plain else fit_null_joint)(design, views, loss, data, free)
         lost = int(np.sum(~(np.asarray(null.astray) <= LOST)))
         if lost:
             message = f"the null models of {lost} of {len(views.weights)} training sets did not converge"
             warnings.warn(f"{message}: unpenalized coefficients may be infinite", RuntimeWarning, stacklevel=2)
-        return cls(design, views, loss, data, factor, intercept, null)
+        return cls((n, p), design, views, loss, data, factor, intercept, null)
 
     @property
     def plain(self) -> bool:
         """Whether a sample has one output, and its loss is smooth and depends on that alone."""
-        return self.data.offset.ndim == 1 and not isinstance(self.loss, (Coupled, Nonsmooth))
+        return self.data.offset.ndim == 1 and is_plain(self.loss)
 
     def scale(self) -> np.ndarray:
         """Size of gradients, per training set (F,): that at the null model."""

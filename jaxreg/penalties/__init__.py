@@ -1,5 +1,6 @@
 """Penalties: functions of a parameter pytree with a value, a proximal step, and an optimality residual."""
 
+from jaxreg.penalties._axes import by_axis
 from jaxreg.penalties._base import (
     Absolute,
     Constraint,
@@ -28,6 +29,7 @@ from jaxreg.penalties._smooth import HuberizedL1, PseudoHuber
 from jaxreg.penalties._sorted import SLOPE, LInf, benjamini_hochberg
 from jaxreg.penalties._spectral import Nuclear
 from jaxreg.penalties._sum import Sum
+from jaxreg.penalties._units import Units
 from jaxreg.penalties._variation2d import TotalVariation2D
 
 __all__ = [
@@ -79,7 +81,9 @@ __all__ = [
     "TotalVariation",
     "TotalVariation2D",
     "TreeGroupLasso",
+    "Units",
     "benjamini_hochberg",
+    "by_axis",
     "is_sharp",
     "settled",
 ]

@@ -75,6 +75,22 @@ class Penalty(abc.ABC):
         """
         raise TypeError(f"{type(self).__name__} is not a sum over entries")
 
+    def parts(self, params: PyTree) -> "list[list[Penalty]]":
+        """For every leaf, what acts on it, taken out of masks, blocks and sums: nothing, one penalty, or several."""
+        return [[self] if _tree.is_float(leaf) else [] for leaf in jax.tree.leaves(params)]
+
+    def metric_prox(self, params: PyTree, step: Any, metric: PyTree) -> PyTree:
+        """argmin_z ½ Σ dᵢ(zᵢ − paramsᵢ)² + step · g_λ(z), the prox in the diagonal metric d > 0.
+
+        `metric` holds d: an array for each leaf that broadcasts to it, or a tree prefix of these. Penalties of single
+        entries have it, and norms of groups, and what `Masked`, `Blocks`, `Units` and sums make of them.
+
+        Raises:
+            TypeError: if no formula is known.
+        """
+        del params, step, metric
+        raise TypeError(f"{type(self).__name__} has no known prox in a diagonal metric: use the Euclidean one")
+
     @property
     def prox_part(self) -> "Penalty":
         """What a solver takes by its prox. All of the penalty, but for sums; see `smooth_value`."""
@@ -224,6 +240,14 @@ class Separable(Penalty):
             return self.entry_prox(_tree.wide(x), w, step).astype(x.dtype)
 
         return _tree.map_floats(one, params, weight)
+
+    def metric_prox(self, params: PyTree, step: Any, metric: PyTree) -> PyTree:
+        """The proximal step with step/d in place of step, entry by entry."""
+
+        def one(x: jax.Array, w: jax.Array, d: jax.Array) -> jax.Array:
+            return self.entry_prox(_tree.wide(x), w, jnp.asarray(step, d.dtype) / d).astype(x.dtype)
+
+        return _tree.map_floats(one, params, self.factors(params), _tree.broadcast_weight(metric, params, "metric"))
 
     def residual(self, params: PyTree, grads: PyTree) -> PyTree:
         """Signed distance from −grads to the subdifferential interval, entry by entry."""

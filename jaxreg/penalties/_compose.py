@@ -8,7 +8,8 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 
-from jaxreg import _check, _tree
+from jaxreg import _check, _select, _tree
+from jaxreg._select import Selector
 from jaxreg._tree import PyTree
 from jaxreg.penalties._base import Penalty, Separable
 
@@ -20,12 +21,15 @@ class Masked(Penalty):
 
     Args:
         penalty: what acts on the chosen leaves.
-        include: shell-style patterns on slash-separated paths. `*` crosses slashes: `*/kernel` is every leaf
-            named kernel, `enc/*` everything under enc.
+        include: one or more of these. A shell-style pattern on slash-separated paths, in which `*` crosses slashes:
+            `*/kernel` is every leaf named kernel, `enc/*` everything under enc. A compiled regular expression,
+            searched for in the path. A function of (path, leaf) that answers True or False by the path, and the
+            leaf's shape and dtype. Functions are compared by identity: a new one compiles anew.
 
     Raises:
-        TypeError: if `penalty` is not a penalty, or `include` holds no patterns.
-        ValueError: on use, if a pattern matches no parameter; the message lists the paths there are.
+        TypeError: if `penalty` is not a penalty, or `include` holds something else; models are callable, but no
+            functions.
+        ValueError: on use, if one matches no parameter; the message lists the paths there are.
 
     >>> from jaxreg import L1
     >>> penalty = Masked(L1(1.0), include=("*/kernel",))
@@ -35,15 +39,12 @@ class Masked(Penalty):
     """
 
     penalty: Penalty
-    include: tuple[str, ...] = dataclasses.field(default=("*",), metadata={"static": True})
+    include: tuple[Selector, ...] = dataclasses.field(default=("*",), metadata={"static": True})
 
     def __post_init__(self) -> None:
         if not isinstance(self.penalty, Penalty):
             raise TypeError(f"penalty must be a jaxreg penalty, got {self.penalty!r}")
-        patterns = (self.include,) if isinstance(self.include, str) else tuple(self.include)
-        if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
-            raise TypeError(f"include must be one or more path patterns, got {self.include!r}")
-        object.__setattr__(self, "include", patterns)
+        object.__setattr__(self, "include", _select.check_all("include", self.include))
 
     @property
     def lam(self) -> Any:
@@ -51,7 +52,7 @@ class Masked(Penalty):
         return self.penalty.lam
 
     def _chosen(self, tree: PyTree) -> PyTree:
-        return _tree.keep(tree, [owner >= 0 for owner in _tree.owners(tree, self.include)])
+        return _tree.keep(tree, [owner >= 0 for owner in _select.owners(tree, self.include)])
 
     def value(self, params: PyTree) -> jax.Array:
         """Penalty of the chosen leaves."""
@@ -60,6 +61,12 @@ class Masked(Penalty):
     def prox(self, params: PyTree, step: Any) -> PyTree:
         """Proximal step on the chosen leaves; the others are returned as they are."""
         return _tree.overlay(self.penalty.prox(self._chosen(params), step), params)
+
+    def metric_prox(self, params: PyTree, step: Any, metric: PyTree) -> PyTree:
+        """Proximal step on the chosen leaves, in the metric."""
+        chosen = [owner >= 0 for owner in _select.owners(params, self.include)]
+        metric = _tree.keep(_tree.broadcast_weight(metric, params, "metric"), chosen)
+        return _tree.overlay(self.penalty.metric_prox(_tree.keep(params, chosen), step, metric), params)
 
     def residual(self, params: PyTree, grads: PyTree) -> PyTree:
         """Residual on the chosen leaves; −gradient on the others."""
@@ -80,9 +87,14 @@ class Masked(Penalty):
 
     def terms(self, params: PyTree) -> list[list[tuple[Separable, jax.Array]]]:
         """Those of the inner penalty on the chosen leaves; none on the others."""
-        chosen = _tree.owners(params, self.include)
+        chosen = _select.owners(params, self.include)
         inner = iter(self.penalty.terms(self._chosen(params)))
         return [next(inner) if owner >= 0 else [] for owner in chosen]
+
+    def parts(self, params: PyTree) -> list[list[Penalty]]:
+        """Those of the inner penalty on the chosen leaves; none on the others."""
+        inner = iter(self.penalty.parts(self._chosen(params)))
+        return [next(inner) if owner >= 0 else [] for owner in _select.owners(params, self.include)]
 
     @property
     def atoms(self) -> tuple[Penalty, ...]:
@@ -114,7 +126,8 @@ class Blocks(Penalty):
     strengths, which are thereby relative; it starts at 1.
 
     Args:
-        blocks: mapping from path pattern to penalty, in order of precedence.
+        blocks: mapping from path pattern (or regular expression, or predicate, as in `Masked`) to penalty, in order of
+            precedence.
         lam: common factor.
 
     Raises:
@@ -129,15 +142,16 @@ class Blocks(Penalty):
     (14.0, 7.0)
     """
 
-    patterns: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+    patterns: tuple[Selector, ...] = dataclasses.field(metadata={"static": True})
     penalties: tuple[Penalty, ...]
     lam: Any
 
-    def __init__(self, blocks: Mapping[str, Penalty], lam: Any = 1.0) -> None:
+    def __init__(self, blocks: Mapping[Selector, Penalty], lam: Any = 1.0) -> None:
         if not isinstance(blocks, Mapping) or not blocks:
             raise TypeError(f"blocks must map path patterns to penalties, got {blocks!r}")
         for pattern, penalty in blocks.items():
-            if not isinstance(pattern, str) or not isinstance(penalty, Penalty):
+            _select.check("blocks", pattern)
+            if not isinstance(penalty, Penalty):
                 raise TypeError(f"blocks must map path patterns to penalties, got {pattern!r}: {penalty!r}")
         _check.number("lam", lam)
         object.__setattr__(self, "patterns", tuple(blocks))
@@ -146,7 +160,7 @@ class Blocks(Penalty):
 
     def _parts(self, *trees: PyTree) -> list[tuple[Penalty, list[PyTree]]]:
         """Each member at its own strength times the common factor, with its share of every tree."""
-        owners = [_tree.owners(tree, self.patterns) for tree in trees]
+        owners = [_select.owners(tree, self.patterns) for tree in trees]
         parts = []
         for k, penalty in enumerate(self.penalties):
             mine = [_tree.keep(tree, [o == k for o in owner]) for tree, owner in zip(trees, owners, strict=True)]
@@ -162,6 +176,15 @@ class Blocks(Penalty):
         for penalty, (mine,) in self._parts(params):
             params = _tree.overlay(penalty.prox(mine, step), params)
         return params
+
+    def metric_prox(self, params: PyTree, step: Any, metric: PyTree) -> PyTree:
+        """Each member's proximal step on its leaves, in the metric."""
+        owner = _select.owners(params, self.patterns)
+        full, result = _tree.broadcast_weight(metric, params, "metric"), params
+        for k, (penalty, (mine,)) in enumerate(self._parts(params)):
+            share = _tree.keep(full, [one == k for one in owner])
+            result = _tree.overlay(penalty.metric_prox(mine, step, share), result)
+        return result
 
     def residual(self, params: PyTree, grads: PyTree) -> PyTree:
         """Each member's residual on its leaves; −gradient on unmatched leaves."""
@@ -186,7 +209,12 @@ class Blocks(Penalty):
     def terms(self, params: PyTree) -> list[list[tuple[Separable, jax.Array]]]:
         """Those of the member that a leaf belongs to."""
         inner = [iter(penalty.terms(mine)) for penalty, (mine,) in self._parts(params)]
-        return [next(inner[owner]) if owner >= 0 else [] for owner in _tree.owners(params, self.patterns)]
+        return [next(inner[owner]) if owner >= 0 else [] for owner in _select.owners(params, self.patterns)]
+
+    def parts(self, params: PyTree) -> list[list[Penalty]]:
+        """Those of the member that a leaf belongs to."""
+        inner = [iter(penalty.parts(mine)) for penalty, (mine,) in self._parts(params)]
+        return [next(inner[owner]) if owner >= 0 else [] for owner in _select.owners(params, self.patterns)]
 
     @property
     def atoms(self) -> tuple[Penalty, ...]:

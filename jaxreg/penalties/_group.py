@@ -25,7 +25,7 @@ class GroupLasso(GroupNorm):
     Args:
         lam: strength λ ≥ 0.
         groups: integer labels of shape (p,), or a list of index arrays that are disjoint and cover 0, …, p − 1.
-            Groups may be unequal and need not be contiguous.
+            Groups may be unequal and need not be contiguous. Or `by_axis(...)`, which fits parameters of any shape.
         weight: penalty factors w ≥ 0, a number or one a group, in the order of the sorted labels or of the list;
             0 leaves a group unpenalized. By default √(number of entries in the group).
 

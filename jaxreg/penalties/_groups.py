@@ -71,14 +71,14 @@ class Groups(Structure, Layout):
         return cls(labels.astype(np.int32).tobytes())
 
     @classmethod
-    def parse(cls, groups: Any) -> Self:
-        """Read integer labels of shape (p,), or a list of index arrays.
+    def parse(cls, groups: Any) -> Layout:
+        """Read integer labels of shape (p,), or a list of index arrays; other layouts pass.
 
         Raises:
             TypeError: if they are neither.
             ValueError: if a group is empty, or the index arrays are not disjoint or leave an entry out.
         """
-        if isinstance(groups, cls):
+        if isinstance(groups, Layout):
             return groups
         if is_index_list(groups):
             arrays = index_arrays(groups)
@@ -93,7 +93,7 @@ class Groups(Structure, Layout):
             labels[every] = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])
             return cls.of(labels)
         if groups is None:
-            raise TypeError("groups is needed: integer labels of shape (p,), or a list of index arrays")
+            raise TypeError("groups is needed: integer labels of shape (p,), a list of index arrays, or by_axis(...)")
         array = np.asarray(groups)
         if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
             if array.size == 0:

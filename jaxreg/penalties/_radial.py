@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg import _tree
+from jaxreg._tree import PyTree
 from jaxreg.penalties._base import Grouped
 from jaxreg.penalties._groups import Layout, group_norms
 from jaxreg.penalties._leafwise import Leafwise, LeafwiseNorm, as_type, frozen, soft
+from jaxreg.penalties._secular import shrink_in_metric
 
 
 class Radial(Leafwise, Grouped):
@@ -106,6 +109,18 @@ class GroupNorm(Radial, LeafwiseNorm):
         """Threshold of the norm at step·λw."""
         t = step * as_type(self.lam, norm) * w
         return jnp.where((norm <= t) & (t > 0), 0, norm - t)
+
+    def metric_prox(self, params: PyTree, step: Any, metric: PyTree) -> PyTree:
+        """Soft threshold at step·κ/d, then the shrinkage of groups in the metric, leaf by leaf."""
+
+        def one(x: jax.Array, d: jax.Array) -> jax.Array:
+            full = _tree.wide(x)
+            d, kink = jnp.broadcast_to(d, full.shape), self.entry_kink(full)
+            rest = full if kink is None else soft(full, as_type(step, full) * kink / d)
+            threshold = as_type(step, full) * as_type(self.lam, full) * self.group_weight(full)
+            return shrink_in_metric(self.layout(), rest, d, threshold).astype(x.dtype)
+
+        return _tree.map_floats(one, params, _tree.broadcast_weight(metric, params, "metric"))
 
     def group_slope(self, norm: jax.Array, w: jax.Array) -> jax.Array:
         """λw."""

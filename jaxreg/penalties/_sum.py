@@ -97,6 +97,11 @@ class Sum(Penalty):
                 total = total + member.lam * weight * (1 - member.mix)
         return total
 
+    def parts(self, params: PyTree) -> list[list[Penalty]]:
+        """Those of all members."""
+        lists = [member.parts(params) for member in self._only(lambda _: True)]
+        return [[part for parts in leaf for part in parts] for leaf in zip(*lists, strict=True)]
+
     @property
     def atoms(self) -> tuple[Penalty, ...]:
         """Those of all members."""
@@ -137,18 +142,21 @@ class Sum(Penalty):
         """Sum of the members' values."""
         return _tree.total([member.value(params) for member in self._only(lambda _: True)])
 
-    def prox(self, params: PyTree, step: Any) -> PyTree:
-        """Proximal step, by theorem.
-
-        Raises:
-            TypeError: if a member goes to the gradient side.
-        """
+    def _need_prox(self) -> None:
         if self.prox_part is not self:
             names = " and ".join(type(member).__name__ for member in self.smooth_part) or "a part of a member"
             raise TypeError(
                 f"{names} has no prox within this sum and goes to the gradient side: take prox_part here, and add "
                 "smooth_value to the loss, as Objective does"
             )
+
+    def prox(self, params: PyTree, step: Any) -> PyTree:
+        """Proximal step, by theorem.
+
+        Raises:
+            TypeError: if a member goes to the gradient side.
+        """
+        self._need_prox()
         x = _tree.map_floats(_tree.wide, params)
         entries, core = self._entries(params), self._core
         if core is None:
@@ -161,6 +169,29 @@ class Sum(Penalty):
             x = each(lambda entry, x: entry.prox(x, short), entries, x) if first else x
             x = core.prox(x, short)
             x = x if first else each(lambda entry, x: entry.prox(x, short), entries, x)
+        return _tree.map_floats(lambda leaf, moved: moved.astype(leaf.dtype), params, x)
+
+    def metric_prox(self, params: PyTree, step: Any, metric: PyTree) -> PyTree:
+        """Proximal step in a diagonal metric: of single entries, and of these before norms of groups.
+
+        What binds entries together must have one itself, which at present are norms of groups. They keep signs in
+        every diagonal metric, wherefore what comes first in `prox` comes first here.
+
+        Raises:
+            TypeError: if a member goes to the gradient side, or has no prox in a metric.
+        """
+        self._need_prox()
+        x = _tree.map_floats(_tree.wide, params)
+        d = _tree.broadcast_weight(metric, params, "metric")
+        entries, core = self._entries(params), self._core
+        if core is not None:
+            ridge = self._ridge()
+            bent = _tree.map_floats(lambda d: d + jnp.asarray(step * ridge, d.dtype), d)
+            x = _tree.map_floats(lambda x, d, bent: x * (d / bent), x, d, bent)
+            d = bent
+        # `each` lets the last tree pass where nothing acts.
+        x = each(lambda entry, d, x: entry.prox(x, jnp.asarray(step, d.dtype) / d), entries, d, x)
+        x = x if core is None else core.metric_prox(x, step, d)
         return _tree.map_floats(lambda leaf, moved: moved.astype(leaf.dtype), params, x)
 
     def residual(self, params: PyTree, grads: PyTree) -> PyTree:

@@ -3,12 +3,11 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._threads import one_lapack_thread
+from jaxreg.linear.active.leave_one_out import leave_one_out
 from jaxreg.linear.arguments import linear_data, tolerance
-from jaxreg.linear.leave_one_out import leave_one_out
 from jaxreg.losses import Loss, Squared
 from jaxreg.losses._base import Coupled
 from jaxreg.path import Progress, fit_all, make_paths, make_problem, original_scale, reporter, shares, warn
@@ -115,7 +114,7 @@ def cross_validate(
             rows = np.argsort(labels)
             with one_lapack_thread():
                 eta = leave_one_out(problem, grid)[rows]
-            scores = _score_rows(name, loss, eta, data.target[rows])
+            scores = MEASURES[name].of_rows(loss, eta, data.target[rows])
         else:
             slopes, intercepts = original_scale(problem, fits)
             judge = score_coupled if isinstance(loss, Coupled) else score_folds
@@ -148,11 +147,3 @@ def _has_closed_form(loss: Loss, mix: np.ndarray, lams: Any, fold_id: np.ndarray
     """Whether this is ridge with squared error, every row a fold of its own, and every strength positive."""
     leave_one_out = int(fold_id.max()) + 1 == fold_id.size
     return leave_one_out and isinstance(loss, Squared) and not mix.any() and bool(np.all(np.asarray(lams) > 0))
-
-
-def _score_rows(name: str, loss: Loss, eta: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Score (n, B) of every row as a fold of its own."""
-    per_sample = MEASURES[name].per_sample
-    if per_sample is None:
-        raise TypeError(f"measure {name!r} needs more than one row in a fold")
-    return np.asarray(per_sample(loss, jnp.asarray(eta), jnp.asarray(target[:, None])))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg.linear import sizes
 from jaxreg.losses import Logistic, Loss, Multinomial, Squared
 from jaxreg.losses._base import Coupled
 
@@ -36,15 +37,27 @@ class Measure:
         if self.per_fold is not None:
             held_out = [fold_id == k for k in folds]
             return np.stack([self.per_fold(eta[rows], target[rows], weight[rows]) for rows in held_out])
-        values = np.asarray(_evaluate(self.per_sample, loss, eta, target[:, None]))
+        values = self.of_rows(loss, eta, target)
+        values = np.where(weight[:, None] > 0, values.reshape(*values.shape[:2], -1).sum(axis=2), 0)
         share = np.stack([np.where(fold_id == k, weight, 0.0) for k in folds])
-        values = values.reshape(*values.shape[:2], -1).sum(axis=2)
         return share @ values / share.sum(axis=1, keepdims=True)
+
+    def of_rows(self, loss: Loss, eta: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Score (n, B) of every row.
+
+        Raises:
+            TypeError: for a measure of whole folds.
+        """
+        if self.per_sample is None:
+            raise TypeError(f"the {self.title} needs more than one row in a fold")
+        size = sizes.rounded(len(eta)) if eta.nbytes <= sizes.COPIED else len(eta)
+        eta_filled, target_filled = sizes.fill_up(eta, size), sizes.fill_up(target, size)
+        return np.asarray(_evaluate(self.per_sample, loss, eta_filled, target_filled))[: len(eta)]
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _evaluate(per_sample: PerSample, loss: Loss, eta: jax.Array, target: jax.Array) -> jax.Array:
-    return per_sample(loss, eta, jnp.broadcast_to(target, eta.shape))
+    return per_sample(loss, eta, jnp.broadcast_to(target[:, None], eta.shape))
 
 
 def _deviance(loss: Loss, eta: jax.Array, target: jax.Array) -> jax.Array:

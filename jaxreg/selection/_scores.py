@@ -11,6 +11,9 @@ from jaxreg.linear.outputs import per_sample
 from jaxreg.losses import Loss
 from jaxreg.selection._measures import MEASURES
 
+BLOCK = 256
+"""Columns made dense at once."""
+
 
 def score_folds(
     name: str,
@@ -33,7 +36,7 @@ def score_folds(
         fold_id: labels of the folds from 0 on, (n,).
     """
     eta = held_out_predictors(problem, working, slopes, intercepts, fold_id)
-    target = np.asarray(problem.data.target)
+    target = np.asarray(problem.data.target)[: fold_id.size]
     return MEASURES[name].scores(problem.loss, eta, target, sample_weight, fold_id)
 
 
@@ -55,7 +58,7 @@ def score_coupled(
     assert name == "deviance"
     del intercepts
     null_slopes, _ = _null_models(problem)
-    x, z = (_columns_of(problem.design, index) for index in (working, _unpenalized(problem)))
+    x, z = (_columns_of(problem, index) for index in (working, _unpenalized(problem)))
     offset, scores = np.asarray(problem.data.offset), []
     for k in range(slopes.shape[1] - 1):
         b = slopes[:, k + 1].reshape(-1, working.size)
@@ -89,8 +92,15 @@ def _null_models(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     return slopes, null[:, 0] - np.einsum("fu...,fu->f...", slopes, mean)
 
 
-def _columns_of(design: Design, index: np.ndarray) -> np.ndarray:
-    return np.asarray(_columns(design, index))
+def _columns_of(problem: Problem, index: np.ndarray) -> np.ndarray:
+    """Columns of the data (n, a), made dense in blocks of one width, so that their number compiles nothing."""
+    x, width = np.empty((problem.shape[0], index.size)), min(BLOCK, problem.design.shape[1])
+    for first in range(0, index.size, width):
+        block = np.zeros(width, dtype=np.int64)
+        block[: index.size - first] = index[first : first + width]
+        found = np.asarray(_columns(problem.design, block))
+        x[:, first : first + width] = found[: len(x), : index.size - first]
+    return x
 
 
 @program()
@@ -121,11 +131,11 @@ def held_out_predictors(
     null_slopes, null_level = _null_models(problem)
     outputs = slopes.shape[4:]
     eta = np.empty((fold_id.size, length * ratios + 1, *outputs))
-    x, z = (_columns_of(problem.design, index) for index in (working, _unpenalized(problem)))
+    x, z = (_columns_of(problem, index) for index in (working, _unpenalized(problem)))
     for k in range(many - 1):
         rows = fold_id == k
         b = np.moveaxis(slopes[:, k + 1].reshape(length * ratios, working.size, *outputs), 1, 0)
         product = np.tensordot(x[rows], b, axes=1)
         eta[rows, :-1] = product + intercepts[:, k + 1].reshape(length * ratios, *outputs)
         eta[rows, -1] = z[rows] @ null_slopes[k + 1] + null_level[k + 1]
-    return eta + np.asarray(problem.data.offset)[:, None]
+    return eta + np.asarray(problem.data.offset)[: fold_id.size, None]

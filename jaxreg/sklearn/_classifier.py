@@ -81,7 +81,6 @@ class Probabilities(LinearClassifier):
         link = self.decision_function(X)
         return np.stack([log_expit(-link), log_expit(link)], axis=1) if link.ndim == 1 else log_softmax(link, axis=1)
 
-
     def sparsify(self) -> "Probabilities":
         """Turn `coef_` into a scipy.sparse matrix."""
         check_is_fitted(self)

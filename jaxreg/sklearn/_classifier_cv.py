@@ -237,4 +237,8 @@ class LogisticRegressionCV(Router, Probabilities):
         fits = MethodMapping().add(caller="fit", callee="split")
         scores = MethodMapping().add(caller="score", callee="score")
         router = MetadataRouter(owner=self).add_self_request(self).add(splitter=self.cv, method_mapping=fits)
-        return router.add(scorer=self._scorer(), method_mapping=scores) if get_config()["enable_metadata_routing"] else router
+        return (
+            router.add(scorer=self._scorer(), method_mapping=scores)
+            if get_config()["enable_metadata_routing"]
+            else router
+        )

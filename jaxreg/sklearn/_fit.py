@@ -166,9 +166,7 @@ def fit_each(X: Features, y: Array, *, lams: Array, weights: Array, sample_weigh
     batches: list[tuple[Array, Batch]] = []
     for key in dict.fromkeys(keys):
         members = np.array([place for place, other in enumerate(keys) if other == key])
-        batch = fit_sets(
-            X, y, lams=lams[members[0]], weights=weights[members], sample_weight=sample_weight, **options
-        )
+        batch = fit_sets(X, y, lams=lams[members[0]], weights=weights[members], sample_weight=sample_weight, **options)
         batches.append((members, batch))
     order = np.argsort(np.concatenate([members for members, _ in batches]))
     names = [field.name for field in dataclasses.fields(Batch)]

@@ -241,13 +241,9 @@ def enet_path(
     if y.shape != X.shape[:1]:
         raise ValueError(f"y must have one value per row of X, shape {X.shape[:1]}, got shape {y.shape}")
     weights = weights_of(sample_weight, len(y))
-    alphas = strengths(
-        X, y, weights, alphas=alphas, l1_ratio=l1_ratio, intercept=False, positive=positive, eps=eps
-    )
+    alphas = strengths(X, y, weights, alphas=alphas, l1_ratio=l1_ratio, intercept=False, positive=positive, eps=eps)
     penalty = penalty_of(l1_ratio, positive)
-    fits = fit_sets(
-        X, y, loss=SQUARED, penalty=penalty, lams=alphas, weights=weights[None], intercept=False, tol=tol
-    )
+    fits = fit_sets(X, y, loss=SQUARED, penalty=penalty, lams=alphas, weights=weights[None], intercept=False, tol=tol)
     warn_astray(fits.astray, tol, "enet_path")
     out = (fits.lams[0, 0].copy(), fits.coef[0, 0].T.astype(X.dtype), absolute_gap(fits)[0, 0])
     return (*out, fits.steps[0, 0].astype(int).tolist()) if return_n_iter else out

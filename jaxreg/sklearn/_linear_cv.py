@@ -62,9 +62,7 @@ class _ManyStrengths(Router, LinearRegressor):
         folds = self._folds(check_cv(self.cv), X, y, params)
         sets = training_weights(folds, weights)
         options = {"intercept": self.fit_intercept, "positive": self.positive}
-        grids = [
-            strengths(X, y, weights, alphas=self.alphas, l1_ratio=r, eps=self.eps, **options) for r in ratios
-        ]
+        grids = [strengths(X, y, weights, alphas=self.alphas, l1_ratio=r, eps=self.eps, **options) for r in ratios]
         fits = self._fits(X, y, weights, sets, grids, ratios)
         warn_astray(fits.astray, self.tol, type(self).__name__)
 

@@ -25,7 +25,15 @@ SOLVERS = ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs
 
 
 def fit_ridge(
-    X: Features, targets: Array, weights: Array, alphas: Array, *, intercept: bool, positive: bool, tol: float, name: str
+    X: Features,
+    targets: Array,
+    weights: Array,
+    alphas: Array,
+    *,
+    intercept: bool,
+    positive: bool,
+    tol: float,
+    name: str,
 ) -> tuple[Array, Array]:
     """Coefficients (k, p) and intercepts (k,) of targets (n, k), each at its own alpha (k,), as they minimize
     Σ w (y − x'b − b₀)² + alpha ‖b‖².
@@ -116,7 +124,9 @@ class Ridge(LinearRegressor):
         targets = y.reshape(len(y), -1).astype(np.float64)
         alphas = np.asarray(self.alpha, dtype=np.float64)
         if alphas.shape not in ((), (1,), (targets.shape[1],)):
-            raise ValueError(f"alpha must be a number or one for each of {targets.shape[1]} targets, got {alphas.shape}")
+            raise ValueError(
+                f"alpha must be a number or one for each of {targets.shape[1]} targets, got {alphas.shape}"
+            )
         coef, level = fit_ridge(
             X,
             targets,
@@ -168,7 +178,9 @@ def left_out(X: Features, targets: Array, weights: Array, alphas: Array, interce
     every, total = [], weights.sum()
     for target in targets.T:
         if np.ptp(target[weights > 0]) == 0:  # an intercept alone predicts it
-            every.append(np.broadcast_to(target[:, None] if intercept else 0 * target[:, None], (*target.shape, len(alphas))))
+            every.append(
+                np.broadcast_to(target[:, None] if intercept else 0 * target[:, None], (*target.shape, len(alphas)))
+            )
             continue
         with jax.enable_x64(True), one_lapack_thread():
             data = linear_data(X, target, SQUARED, L2(), weights, None, None)

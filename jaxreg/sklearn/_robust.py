@@ -105,7 +105,9 @@ class HuberRegressor(LinearRegressor):
         while slope(low) > 0 and low > np.log(spread * TINY):
             low, step = low - step, 2 * step
         # With a slope that stays positive the fit is exact, and the scale zero.
-        best = brentq(slope, low, high, xtol=1e-12, maxiter=max(2, self.max_iter)) if slope(low) < 0 < slope(high) else low
+        best = (
+            brentq(slope, low, high, xtol=1e-12, maxiter=max(2, self.max_iter)) if slope(low) < 0 < slope(high) else low
+        )
         slope(best)
         found = seen[best]
         warn_astray(found.fits.astray, self.tol, "HuberRegressor")

@@ -94,6 +94,8 @@ class FISTA(Solver):
     ) -> tuple[PyTree, FISTAState]:
         """One trial from `params`, which is y: accept and extrapolate, shrink the step, or go back to x."""
         scalar = state.step.dtype
+        # A step that is differentiated through is one of this length: what chose the length has no part in it.
+        state = state._replace(step=jax.lax.stop_gradient(state.step), momentum=jax.lax.stop_gradient(state.momentum))
         trial = penalty.prox(_tree.add(params, grads, -state.step), state.step)
         smooth, trial_grads = value_and_gradient(trial)
         value = smooth + penalty.value(trial)

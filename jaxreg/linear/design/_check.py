@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
+from jaxreg.linear import sizes
 from jaxreg.linear.design._base import Design
 from jaxreg.linear.design._dense import Dense
 from jaxreg.linear.design._sparse import Sparse
@@ -16,29 +17,30 @@ SPARSE = 0.5
 """A sparse matrix with a larger share of nonzeros is stored densely: that takes less memory and less time."""
 
 
-def as_design(X: Any, dtype: Any = None) -> Design:
+def as_design(X: Any, dtype: Any = None, *, rounded: tuple[bool, bool] = (False, False)) -> Design:
     """Check a feature matrix and put it where JAX keeps it.
 
     Args:
         X: two-dimensional and finite: numpy or JAX array, nested list, data frame of numbers, or any
             scipy.sparse array or matrix.
         dtype: storage type, float32 or float64; that of `X` if it is one of these, else float64.
+        rounded: whether rows, and whether columns may be filled up to sizes that others share, see
+            `jaxreg.linear.sizes`.
 
     Raises:
         TypeError: if `X` is not numeric, or `dtype` is another type.
         ValueError: if `X` has the wrong shape, fewer than 2 rows, no columns, or NaN or infinite entries.
     """
     if is_sparse(X):
-        return _sparse(X, _storage(X, dtype))
+        return _sparse(X, _storage(X, dtype), rounded)
     array = X if isinstance(X, (np.ndarray, jax.Array)) else np.asarray(X)
     dtype = _storage(array, dtype)
+    if isinstance(array, jax.Array) and _in_memory(array):
+        array = np.asarray(array)  # without a copy, and what follows needs no program for its shape
     finite = _is_finite(array) if isinstance(array, jax.Array) else np.isfinite(array).all()
     if not finite:
         _refuse(*np.nonzero(~np.isfinite(np.asarray(array, dtype=np.float64))))
-    # A NumPy array goes to the device without a program of its own.
-    return Dense(
-        jnp.asarray(array, dtype) if isinstance(array, jax.Array) else jax.device_put(array.astype(dtype, copy=False))
-    )
+    return _dense(array, dtype, rounded)
 
 
 def is_sparse(X: Any) -> bool:
@@ -63,7 +65,33 @@ def _storage(X: Any, dtype: Any) -> np.dtype:
     return np.dtype(dtype)
 
 
-def _sparse(X: Any, dtype: np.dtype) -> Design:
+def _in_memory(X: jax.Array) -> bool:
+    """Whether the array is on the device that NumPy arrays go to, and that is the CPU."""
+    return X.devices() == {jax.devices()[0]} and jax.devices()[0].platform == "cpu"
+
+
+def _rounded(shape: tuple[int, int], rounded: tuple[bool, bool]) -> tuple[int, int]:
+    n, p = (sizes.rounded(size) if which else size for size, which in zip(shape, rounded, strict=True))
+    return n, p
+
+
+def _dense(X: Any, dtype: np.dtype, rounded: tuple[bool, bool]) -> Dense:
+    size = _rounded(X.shape, rounded) if X.size * dtype.itemsize <= sizes.COPIED else X.shape
+    if isinstance(X, jax.Array):
+        stored = jnp.asarray(X, dtype)
+        return Dense(stored if size == X.shape else _filled_up(stored, size=size))
+    # A NumPy array goes to the device without a program of its own.
+    return Dense(jax.device_put(sizes.fill_up(X.astype(dtype, copy=False), *size)))
+
+
+@program(static=("size",))
+def _filled_up(X: jax.Array, *, size: tuple[int, int]) -> jax.Array:
+    n, p = X.shape
+    rows = jnp.concatenate([X, jnp.broadcast_to(X[0], (size[0] - n, p))])
+    return jnp.pad(rows, ((0, 0), (0, size[1] - p)))
+
+
+def _sparse(X: Any, dtype: np.dtype, rounded: tuple[bool, bool]) -> Design:
     """Compressed columns without duplicates and without stored zeros. `X` itself stays as it is."""
     # Converted first: sums of duplicates would overflow small integers.
     columns = X.astype(dtype, copy=True).tocsc()
@@ -76,8 +104,11 @@ def _sparse(X: Any, dtype: np.dtype) -> Design:
     if max(columns.nnz, *X.shape) >= 2**31:
         raise ValueError(f"X has shape {X.shape} and {columns.nnz} nonzero entries; each must be below 2**31")
     if columns.nnz > SPARSE * X.shape[0] * X.shape[1]:
-        return Dense(jnp.asarray(columns.toarray()))
-    return Sparse.make(columns.data, columns.indices, columns.indptr, X.shape[0])
+        return _dense(columns.toarray(), dtype, rounded)
+    rows, all_columns = _rounded(X.shape, rounded)
+    # Columns and rows that fill up have no entries.
+    indptr = np.pad(columns.indptr, (0, all_columns - X.shape[1]), mode="edge")
+    return Sparse.make(columns.data, columns.indices, indptr, rows, X.shape[0])
 
 
 def _refuse(rows: np.ndarray, columns: np.ndarray) -> None:

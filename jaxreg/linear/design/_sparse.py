@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxreg.linear import sizes
 from jaxreg.linear.design._base import Design, settle, wide_dot
 
 ROWS = 32
@@ -14,6 +15,8 @@ ENTRIES = 2**24
 """Largest temporary array of a product where it is done by gather and scatter, in entries."""
 COLUMNS = 256
 """Columns made dense at once, where all of a product's columns need not be."""
+SMALL = 2**20
+"""Stored entries up to which lengths are powers of two."""
 PIECE = 2**13
 """Stored entries copied at once when columns are made dense."""
 
@@ -30,17 +33,20 @@ class Sparse(Design):
     data: jax.Array
     indices: jax.Array
     indptr: jax.Array
+    filled: jax.Array
+    """How many rows there are but for those that only fill up, which stand last and have no entries."""
     rows: int = dataclasses.field(metadata={"static": True})
 
     @classmethod
-    def make(cls, data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, rows: int) -> "Sparse":
-        """Pad to one of eight lengths per power of two."""
-        step = 1 << max(data.size.bit_length() - 4, 0)
-        spare = max(-data.size % step, 1 - data.size)
+    def make(cls, data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, rows: int, filled: int) -> "Sparse":
+        """Pad to a power of two, or to one of eight lengths for each where that would take much memory."""
+        spare = sizes.rounded(max(data.size, 1), steps=1 if data.size < SMALL else 8) - data.size
+        # Not by jnp.asarray, which is a program for every length.
         return cls(
-            jnp.asarray(np.pad(data, (0, spare))),
-            jnp.asarray(np.pad(indices, (0, spare)).astype(np.int32)),
-            jnp.asarray(indptr.astype(np.int32)),
+            jax.device_put(np.pad(data, (0, spare))),
+            jax.device_put(np.pad(indices, (0, spare)).astype(np.int32)),
+            jax.device_put(indptr.astype(np.int32)),
+            jax.device_put(np.int32(filled)),
             rows,
         )
 
@@ -65,7 +71,7 @@ class Sparse(Design):
         )
         level = jnp.where(stored > 0, first / jnp.where(stored > 0, stored, 1), 0)
         # What is left of the weight is rounding, if no zero of the column has any.
-        zeros = jnp.where((size < n) & (1 - stored > 64 * jnp.finfo(jnp.float64).eps), 1 - stored, 0)
+        zeros = jnp.where((size < self.filled) & (1 - stored > 64 * jnp.finfo(jnp.float64).eps), 1 - stored, 0)
         between = stored * zeros * jnp.square(level + shift)
 
         def exact() -> jax.Array:
@@ -106,7 +112,7 @@ class Sparse(Design):
         """Sparse products of X with blocks of its own scaled rows, and then the center's rank-two correction."""
         n = self.rows
         # Only a column without zeros can have a mean that is large beside its spread: it is centered in place.
-        full = jnp.diff(self.indptr) == n
+        full = jnp.diff(self.indptr) == self.filled
         data = self.data.astype(jnp.float64) - jnp.where(full, center, 0)[self._owner()]
         center = jnp.where(full, 0, center)
         transposed = dataclasses.replace(self, data=data)._transposed()
@@ -186,4 +192,4 @@ class Sparse(Design):
         row = jnp.where(real, self.indices, n)
         order = jnp.argsort(row, stable=True)
         indptr = jnp.searchsorted(row[order], jnp.arange(n + 1)).astype(jnp.int32)
-        return Sparse(self.data[order], self._owner()[order].astype(jnp.int32), indptr, p)
+        return Sparse(self.data[order], self._owner()[order].astype(jnp.int32), indptr, jnp.int32(p), p)

@@ -25,7 +25,7 @@ class Views:
     scale: jax.Array
     """(F, p), 1 where columns are not standardized or constant."""
     varies: jax.Array
-    """(F, p), False for a constant column, whose coefficient is 0."""
+    """(F, p), False for a column that is constant, or zero without an intercept: its coefficient is 0."""
 
 
 @program()
@@ -33,7 +33,8 @@ def make_views(design: Design, sample_weight: jax.Array, intercept: Any, standar
     """Moments of every column under every training set's weights (F, n)."""
     weights = sample_weight / jnp.sum(sample_weight, axis=1, keepdims=True)
     mean, variance = design.moments(weights)
-    # Without an intercept a constant column is a feature like any other; it just has no spread to divide by.
-    varies = (variance > 0) | ~intercept
+    # Without an intercept a constant column is a feature like any other, unless it is zero; it just has no spread to
+    # divide by.
+    varies = (variance > 0) | (~intercept & (mean != 0))
     scale = jnp.where((variance > 0) & standardize, jnp.sqrt(variance), 1)
     return Views(weights, jnp.where(intercept, mean, 0), scale, varies)

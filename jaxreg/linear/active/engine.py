@@ -1,0 +1,86 @@
+"""The engine: every λ, l1 ratio and training set of a linear model, certified."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from jaxreg._result import Result
+from jaxreg.linear.active.march import March
+from jaxreg.linear.active.ridge import fit_ridge
+from jaxreg.linear.problem import Fits, Piece, Problem
+from jaxreg.losses import Squared
+
+
+def fit(
+    problem: Problem,
+    l1: np.ndarray,
+    l2: np.ndarray,
+    tol: float,
+    report: Callable[[int, int], None] | None = None,
+) -> Fits:
+    """Solve for strengths l1 and l2, each (R, L) with λ decreasing along L, in every training set.
+
+    Args:
+        problem: data and null models.
+        l1: strengths of the absolute value.
+        l2: strengths of the square.
+        tol: bound on the relative duality gap (on the relative residual where there is no gap).
+        report: called with the number of λ done and their total.
+    """
+    kinked = l1.any(axis=1)
+    if kinked.any() and not kinked.all():
+        # A ratio of 0 keeps every column active: apart from the others, so that it does not widen their systems.
+        parts = [
+            fit(problem, l1[kinked], l2[kinked], tol, report),
+            fit(problem, l1[~kinked], l2[~kinked], tol),
+        ]
+        return _merge(parts, np.argsort(np.r_[np.flatnonzero(kinked), np.flatnonzero(~kinked)]))
+    (n, p), length = problem.design.shape, l1.shape[1]
+    if not l1.any() and (problem.factor > 0).all() and l2.all() and (p > n or isinstance(problem.loss, Squared)):
+        pieces = [fit_ridge(problem, l2, tol)]
+        if report is not None:
+            report(length, length)
+    else:
+        march = March(problem, l1, l2, tol)
+        pieces = []
+        for first in range(0, length, march.size):
+            pieces.append(march.chunk(first))
+            if report is not None:
+                report(min(first + march.size, length), length)
+    return _assemble(problem, pieces, tol)
+
+
+def _merge(parts: list[Fits], order: np.ndarray) -> Fits:
+    """Join fits of different ratios along R, and put the ratios in order."""
+    working = np.unique(np.concatenate([part.working for part in parts]))
+    slopes = []
+    for part in parts:
+        wide = np.zeros((*part.slopes.shape[:3], working.size))
+        wide[..., np.searchsorted(working, part.working)] = part.slopes
+        slopes.append(wide)
+    columns = [slopes, *([part[k] for part in parts] for k in range(len(Fits._fields)) if k not in (0, 2))]
+    joined, intercept, *rest = (np.concatenate(column, axis=2)[:, :, order] for column in columns)
+    return Fits(working, intercept, joined, *rest)
+
+
+def _assemble(problem: Problem, pieces: list[Piece], tol: float) -> Fits:
+    p = problem.design.shape[1]
+    ever = np.zeros(p, dtype=bool)
+    for piece in pieces:
+        ever[piece.working[piece.b[..., 1:].any(axis=(0, 1, 2))]] = True
+    index = np.flatnonzero(ever)
+    place = np.cumsum(ever) - 1
+    slopes = []
+    for piece in pieces:
+        part = np.zeros((*piece.b.shape[:3], index.size))
+        mine = ever[piece.working]
+        part[..., place[piece.working[mine]]] = piece.b[..., 1:][..., mine]
+        slopes.append(part)
+    intercept, gap, kkt, deviance, steps, df = (
+        np.concatenate(parts)
+        for parts in ([q.b[..., 0] for q in pieces], *([q[k] for q in pieces] for k in (2, 3, 4, 5, 6)))
+    )
+    measure = np.where(np.isnan(gap), kkt, gap)
+    result = np.where(measure <= tol, Result.CONVERGED, np.where(steps >= 500, Result.MAX_STEPS, Result.STALLED))
+    result = np.where(np.isfinite(measure), result, Result.DIVERGED)
+    return Fits(index, intercept, np.concatenate(slopes), gap, kkt, deviance, result.astype(np.int32), steps, df)

@@ -1,0 +1,253 @@
+"""The store: columns that were ever in a working set, and their second moments in every training set.
+
+Folds are disjoint: with S_k the moments of the rows that fold k holds out, those of all rows are their sum T, and
+those of training set k are T − S_k. All K + 1 of them cost one pass over the rows. A column's products
+with the others are computed once, when it enters.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._programs import program
+from jaxreg.linear import sizes
+from jaxreg.linear.active.tableau import dot
+from jaxreg.linear.columns import Columns, Data
+from jaxreg.linear.design import Dense, Design, Views, over_rows
+
+ROWS = 1024
+"""Rows multiplied at a time, which bounds the weighted copy."""
+LEVEL = 10
+"""Mean of a column beside its spread, up to which its second moment about zero is accurate enough."""
+FEW_ROWS = 256
+"""Up to this many rows a Gram of some columns is sooner made from them than taken from that of all columns."""
+LEAST = 64
+"""Fewest columns added at a time; more are added by powers of two, so that few shapes are compiled."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Rows in disjoint blocks (K, m), with their weights among all rows (padding has none)."""
+
+    rows: jax.Array
+    weights: jax.Array
+    kept: jax.Array
+    """(F − 1,) weight of all rows but block k, for each training set that leaves one out."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """Columns (n, c), of which the first few are filled, and what every training set makes of them."""
+
+    columns: Columns
+    moments: jax.Array
+    """(F, c, c) second moments about the columns' centers; (F, 0, 0) where nobody asks for them, or rows are few."""
+    linear: jax.Array
+    """(F, c) inner products of the standardized columns with the centered target; (F, 0) where nobody asks."""
+
+    @property
+    def capacity(self) -> int:
+        """Columns that there is room for."""
+        return self.columns.index.size
+
+
+def find_split(weights: np.ndarray) -> Split | None:
+    """Blocks of rows, if every training set but the first leaves out one of disjoint blocks of the first; or None.
+
+    Not where a training set keeps little of the weight: its moments would be a small difference of large ones.
+    """
+    many, n = weights.shape
+    if many < 3:
+        return None
+    whole = weights[0]
+    held = (weights[1:] == 0) & (whole > 0)
+    kept = np.where(held, 0, whole).sum(axis=1)
+    if (held.sum(axis=0) > 1).any() or (kept < 0.1).any():
+        return None
+    if not np.allclose(weights[1:] * kept[:, None], np.where(held, 0, whole), rtol=1e-10, atol=0):
+        return None
+    rest = ~held.any(axis=0) & (whole > 0)
+    blocks = [np.flatnonzero(block) for block in held] + ([np.flatnonzero(rest)] if rest.any() else [])
+    most = max(block.size for block in blocks)
+    if most * len(blocks) > 2 * n:
+        return None
+    # Even folds have room for as many rows as there are with those that fill up: of near sizes all have one shape.
+    even = -(-n // len(blocks))
+    rows = np.zeros((len(blocks), even if most <= even else sizes.rounded(most)), dtype=np.int64)
+    share = np.zeros(rows.shape)
+    for k, block in enumerate(blocks):
+        rows[k, : block.size], share[k, : block.size] = block, whole[block]
+    return Split(*jax.device_put((rows, share, kept)))
+
+
+def second_moments(left: jax.Array, right: jax.Array, weights: jax.Array, split: Split | None) -> jax.Array:
+    """Σᵢ w_fi left_i right_iᵀ of every training set, (F, a, b), for left (n, a) and right (n, b)."""
+    if split is None:
+        return jax.lax.map(lambda weight: _by_blocks(left, right, weight), weights)
+
+    def block(part: tuple[jax.Array, jax.Array]) -> jax.Array:
+        rows, weight = part
+        return dot(left[rows].T, right[rows] * weight[:, None])
+
+    held = jax.lax.map(block, (split.rows, split.weights))
+    total = jnp.sum(held, axis=0)
+    folds = split.kept.size
+    return jnp.concatenate([total[None], (total - held[:folds]) / split.kept[:, None, None]])
+
+
+def _by_blocks(left: jax.Array, right: jax.Array, weight: jax.Array) -> jax.Array:
+    def product(first: jax.Array | int, size: int) -> jax.Array:
+        a, b, w = (jax.lax.dynamic_slice_in_dim(part, first, size) for part in (left, right, weight))
+        return dot(a.T, b * w[:, None])
+
+    return over_rows(weight.size, ROWS, product)
+
+
+def full_store(design: Design, views: Views, data: Data, split: Split | None, intercept: bool, *, gram: bool) -> Store:
+    """All columns of the design, in their order; without a Gram where a loss makes its own.
+
+    A dense matrix in float64 is used as it stands, without a copy, where no mean is large beside its spread.
+    """
+    mean, scale = np.asarray(views.mean)[0], np.asarray(views.scale)[0]
+    exact = isinstance(design, Dense) and design.X.dtype == np.float64
+    if isinstance(design, Dense) and exact and (np.abs(mean) <= LEVEL * scale).all():
+        x, center = design.X, np.zeros_like(mean)
+    else:
+        x, center = _centered(design, mean), mean
+    store = _full(x, views, data, split, intercept, center, gram=gram)
+    return dataclasses.replace(store, columns=dataclasses.replace(store.columns, x=x))
+
+
+@program()
+def _centered(design: Design, center: jax.Array) -> jax.Array:
+    return design.gather(None, center)
+
+
+@program(static=("gram",))
+def _full(
+    x: jax.Array, views: Views, data: Data, split: Split | None, intercept: jax.Array, center: jax.Array, *, gram: bool
+) -> Store:
+    """The store of x, but for x itself: a program would copy it."""
+    many, p = views.mean.shape
+    first = jnp.broadcast_to(intercept, (many, 1))
+    free = jnp.concatenate([first, views.varies], axis=1)
+    columns = Columns(x, views.mean - center, views.scale, free, jnp.arange(p))
+    without = dataclasses.replace(columns, x=jnp.zeros((0, 0)))
+    if not gram:
+        return Store(without, jnp.zeros((many, 0, 0)), jnp.zeros((many, 0)))
+    return Store(without, second_moments(x, x, data.weights, split), _linear(columns, data, intercept))
+
+
+def _linear(columns: Columns, data: Data, intercept: jax.Array) -> jax.Array:
+    target = data.target - data.offset
+    residual = target - jnp.where(intercept, data.weights @ target, 0)[:, None]
+    return columns.correlate((data.weights * residual)[:, None])[:, 0]
+
+
+def empty_store(views: Views, n: int, capacity: int, gram: bool) -> Store:
+    """Room for `capacity` columns; without a Gram where a loss makes its own."""
+    many = views.weights.shape[0]
+    return _empty(many=many, n=n, capacity=capacity, gram=gram)
+
+
+@program(static=("many", "n", "capacity", "gram"))
+def _empty(*, many: int, n: int, capacity: int, gram: bool) -> Store:
+    columns = Columns(
+        jnp.zeros((n, capacity)),
+        jnp.zeros((many, capacity)),
+        jnp.ones((many, capacity)),
+        jnp.zeros((many, 1 + capacity), bool),
+        jnp.zeros(capacity, jnp.int64),
+    )
+    size = capacity if gram and n > FEW_ROWS else 0
+    return Store(columns, jnp.zeros((many, size, size)), jnp.zeros((many, capacity if gram else 0)))
+
+
+def extend(
+    store: Store,
+    design: Design,
+    views: Views,
+    data: Data,
+    split: Split | None,
+    intercept: bool,
+    at: int,
+    new: np.ndarray,
+) -> Store:
+    """Append columns `new` of the design at position `at`, making room where there is none."""
+    p = design.shape[1]
+    size = min(max(LEAST, 1 << (new.size - 1).bit_length()), p)
+    if at + size > store.capacity:
+        store = _enlarge(store, capacity=min(max(2 * store.capacity, 1 << (at + size - 1).bit_length()), p + LEAST))
+    size = min(size, store.capacity - at)
+    index = np.zeros(size, dtype=np.int64)
+    index[: new.size] = new
+    return _extend(store, design, views, data, split, intercept, at, index, new.size)
+
+
+@program(static=("capacity",))
+def _enlarge(store: Store, *, capacity: int) -> Store:
+    more = capacity - store.capacity
+    c = store.columns
+    columns = Columns(
+        jnp.pad(c.x, ((0, 0), (0, more))),
+        jnp.pad(c.shift, ((0, 0), (0, more))),
+        jnp.pad(c.scale, ((0, 0), (0, more)), constant_values=1),
+        jnp.pad(c.free, ((0, 0), (0, more))),
+        jnp.pad(c.index, (0, more)),
+    )
+    room = ((0, 0), (0, more))
+    moments = jnp.pad(store.moments, (*room, (0, more))) if store.moments.size else store.moments
+    return Store(columns, moments, jnp.pad(store.linear, room) if store.linear.size else store.linear)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _extend(
+    store: Store,
+    design: Design,
+    views: Views,
+    data: Data,
+    split: Split | None,
+    intercept: jax.Array,
+    at: jax.Array,
+    index: jax.Array,
+    count: jax.Array,
+) -> Store:
+    real = jnp.arange(index.size) < count
+    center = views.mean[0][index]
+    new = jnp.where(real, design.gather(index, center), 0)
+    c = store.columns
+
+    def put(old: jax.Array, part: jax.Array, offset: int = 0) -> jax.Array:
+        return jax.lax.dynamic_update_slice_in_dim(old, part, at + offset, axis=-1)
+
+    columns = Columns(
+        put(c.x, new),
+        put(c.shift, jnp.where(real, views.mean[:, index] - center, 0)),
+        put(c.scale, jnp.where(real, views.scale[:, index], 1)),
+        put(c.free, views.varies[:, index] & real, 1).at[:, 0].set(intercept),
+        put(c.index, index),
+    )
+    linear = _linear(columns, data, intercept) if store.linear.size else store.linear
+    if not store.moments.size:
+        return Store(columns, store.moments, linear)
+    cross = second_moments(columns.x, new, data.weights, split)
+    moments = jax.lax.dynamic_update_slice_in_dim(store.moments, cross, at, axis=2)
+    moments = jax.lax.dynamic_update_slice_in_dim(moments, cross.transpose(0, 2, 1), at, axis=1)
+    return Store(columns, moments, linear)
+
+
+def gram_of(store: Store, weights: jax.Array, f: jax.Array, take: jax.Array) -> jax.Array:
+    """Gram (w, w) of the standardized columns `take` (w,) of the store, in training set f."""
+    columns = store.columns
+    shift, scale = columns.shift[f][take], columns.scale[f][take]
+    if store.moments.size:
+        second = store.moments[f, take[:, None], take]
+    else:
+        x = columns.x[:, take]
+        second = dot(x.T, x * weights[f][:, None])
+    return (second - shift[:, None] * shift) / (scale[:, None] * scale)

@@ -1,0 +1,213 @@
+"""The march of all lanes along λ, chunk by chunk.
+
+Screen → gather a padded working set → solve the chunk in every lane → certify by one correlation over all
+columns → add violators and repeat, or go on to the next chunk.
+"""
+
+import functools
+
+import numpy as np
+
+from jaxreg.linear.active import screen
+from jaxreg.linear.active.certify import Certificate, certify
+from jaxreg.linear.active.grams import empty_store, extend, find_split, full_store
+from jaxreg.linear.active.lanes import Task, make_lanes
+from jaxreg.linear.columns import bucket
+from jaxreg.linear.problem import Piece, Problem
+from jaxreg.losses import Squared
+
+ALL_COLUMNS = 512
+"""Up to this many columns the working set of squared error is all of them."""
+FEW_COLUMNS = 128
+"""The same for other losses, whose Grams are made anew."""
+MANY_COLUMNS = 2048
+"""Up to this many columns the store has all of them at once, if `FULL_GRAM` allows their Grams."""
+FULL_GRAM = 2**27
+"""Entries of all training sets' Grams, up to which they are made of all columns at once: 1 GiB."""
+CHUNK = 10
+"""λ solved between certificates. All chunks have one length, so that the number of λ compiles nothing."""
+LONG_CHUNK = 50
+"""The same where nothing is screened."""
+SPARE = 64
+"""Room for columns that enter: as many as are active, and these."""
+MANY = 224
+"""But no more than this."""
+WIDTH = 64
+"""Narrowest working set; wider ones are powers of two."""
+
+
+class March:
+    """Where every lane stands: M lanes, one per training set and l1 ratio, ordered by training set."""
+
+    def __init__(self, problem: Problem, l1: np.ndarray, l2: np.ndarray, tol: float) -> None:
+        """Start at the null models, for strengths (R, L)."""
+        self.problem, self.tol = problem, tol
+        n, p = problem.design.shape
+        self.sets, self.ratios = problem.data.weights.shape[0], l1.shape[0]
+        self.f = np.repeat(np.arange(self.sets), self.ratios)
+        self.l1, self.l2 = (np.tile(s.T, (1, self.sets)) for s in (l1, l2))
+
+        gram = isinstance(problem.loss, Squared)
+        everything = p <= (ALL_COLUMNS if gram else FEW_COLUMNS) or not l1.all()
+        self.everything = np.arange(p) if everything else None
+        self.size = LONG_CHUNK if everything else CHUNK
+        self.lanes = make_lanes(problem.loss, problem.data)
+        self.split = find_split(np.asarray(problem.data.weights)) if gram else None
+        if everything or (p <= MANY_COLUMNS and (self.sets * p**2 <= FULL_GRAM or not gram)):
+            self.store = full_store(
+                problem.design, problem.views, problem.data, self.split, problem.intercept, gram=gram
+            )
+            self.slot, self.filled = np.arange(p), p
+        else:
+            self.store = empty_store(problem.views, n, min(p, 2 * WIDTH), gram)
+            self.slot, self.filled = np.full(p, -1), 0
+
+        null = np.asarray(problem.null.coef)[self.f]
+        self.always = np.flatnonzero(problem.factor == 0)
+        self.b = np.zeros((self.f.size, 1 + p))
+        self.b[:, 0], self.b[:, 1 + self.always] = null[:, 0], null[:, 1:]
+        self.scale = problem.scale()[self.f]
+        self.varies = np.asarray(problem.views.varies)[self.f]
+        self.level = np.zeros(self.f.size)
+        if gram and problem.intercept:
+            # Centered columns leave the intercept at the mean: it takes no part in the solution.
+            data = problem.data
+            self.level = (np.asarray(data.weights) @ (np.asarray(data.target) - np.asarray(data.offset)))[self.f]
+        self.gradient = np.asarray(problem.null.gradient)[self.f]
+        self.before: np.ndarray | None = None
+        self.last = [np.empty(0, dtype=np.int64)] * self.f.size
+        # The null model is the solution down to the λ where the first column enters.
+        penalized = problem.factor > 0
+        enters = np.max(np.abs(self.gradient[:, penalized]) / problem.factor[penalized], axis=1, initial=0)
+        self.here = self.there = np.maximum(enters, self.l1[0])
+
+    def chunk(self, first: int) -> Piece:
+        """Solve the chunk from λ number `first`, add what the certificate finds missing, sharpen what is short."""
+        # A last, shorter chunk repeats its last λ rather than compile for another length.
+        which = np.minimum(np.arange(first, first + self.size), len(self.l1) - 1)
+        l1, l2 = self.l1[which], self.l2[which]
+        lanes = range(self.f.size)
+        wanted = [self._candidates(m, l1[-1, m]) for m in lanes]
+        found_b: list = [None] * len(lanes)
+        steps = np.zeros(l1.shape, dtype=int)
+        kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        found = None
+        precision, sharpened, rounds, todo = max(1e-2 * self.tol, 1e-13), 0, 0, list(lanes)
+        while True:
+            if not self.lanes.individual:
+                # One batch: all lanes run again, on columns that all share.
+                todo = list(lanes)
+                wanted = [functools.reduce(np.union1d, wanted)] * len(lanes)
+            self._hold(wanted)
+            width = max(self._width(wanted[m].size) for m in todo)
+            tasks = []
+            for m in todo:
+                # What was solved before the first λ that lacked a column stays; later ones begin there.
+                order = np.maximum(np.arange(self.size), len(kept[m][1]) if m in kept else 0)
+                tasks.append(self._task(m, wanted[m], width, l1[order], l2[order], precision))
+            for m, (b, taken) in zip(todo, self.lanes.solve(self.store, tasks), strict=True):
+                if m in kept:
+                    columns, before = kept.pop(m)
+                    b = b.copy()
+                    b[: len(before)] = 0
+                    b[: len(before), np.r_[0, 1 + np.searchsorted(wanted[m], columns)]] = before
+                found_b[m] = b
+                steps[:, m] += taken
+            full = self._spread(wanted, found_b, l1.shape)
+            by_set = full.reshape(len(full), self.sets, self.ratios, -1)
+            strengths = l1[:, : self.ratios].T, l2[:, : self.ratios].T
+            found = certify(self.problem, *strengths, self.store.columns, by_set, found, {self.f[m] for m in todo})
+            todo = []
+            for m in lanes if self.everything is None else ():
+                lost = screen.missing(found.excess[m], 10 * precision * self.scale[m], wanted[m])
+                if lost.size:
+                    good = int(np.argmax(found.kkt[:, m] > 10 * precision)) if self.lanes.individual else 0
+                    self._place(m, wanted[m], found_b[m][max(good - 1, 0)])
+                    used = (found_b[m][:, 1:] != 0).any(axis=0)
+                    if good:
+                        kept[m] = wanted[m][used], found_b[m][:good, np.r_[True, used]]
+                    lost = lost[: max(WIDTH, min(MANY, wanted[m].size // 2))]
+                    wanted[m] = self._widened(wanted[m], used, lost, again=rounds > 0)
+                    todo.append(m)
+            rounds += 1
+            if not todo:
+                measure = np.where(np.isnan(found.gap), found.kkt, found.gap)
+                todo = np.flatnonzero(~(measure <= self.tol).all(axis=0)).tolist()
+                if not todo or sharpened == 3 or precision <= 1e-13:
+                    break
+                precision, sharpened = max(1e-2 * precision, 1e-13), sharpened + 1
+        for m in lanes:
+            self._place(m, wanted[m], found_b[m][-1])
+        self.last = wanted
+        self.gradient, self.before = found.last, found.before
+        self.here, self.there = l1[-1], l1[-2]
+        return self._piece(full[: len(self.l1) - first], found, steps)
+
+    def _candidates(self, m: int, l1: float) -> np.ndarray:
+        """Columns that lane m may need down to strength l1."""
+        if self.everything is not None:
+            return self.everything
+        before = None if self.before is None else self.before[m]
+        near = screen.closeness(self.gradient[m], before, self.problem.factor, self.here[m], self.there[m], l1)
+        active = np.union1d(np.flatnonzero(self.b[m, 1:]), self.always)
+        near[~self.varies[m]] = -1
+        near[active] = np.inf
+        # A lasso has no more active columns than there are rows, and seldom twice as many as a chunk ago.
+        rows = self.problem.shape[0]
+        most = self._width(min(active.size + min(active.size, MANY), rows + active.size // 4) + SPARE)
+        width = min(most, self._width(int(np.count_nonzero(near >= 1))))
+        # What is in the store costs little more, and what the lane had last nothing: they fill what room there is.
+        near = np.where((near >= 1) | (self.slot >= 0), near, -1)
+        near[self.last[m]] = np.maximum(near[self.last[m]], 0.999)
+        best = np.argpartition(-near, width - 1)[:width] if width < near.size else np.arange(near.size)
+        return np.sort(best[near[best] >= 0])
+
+    def _hold(self, wanted: list[np.ndarray]) -> None:
+        """See that the store has all columns that any lane wants."""
+        new = np.unique(np.concatenate(wanted))
+        new = new[self.slot[new] < 0]
+        if new.size:
+            p = self.problem
+            self.store = extend(self.store, p.design, p.views, p.data, self.split, p.intercept, self.filled, new)
+            self.slot[new] = self.filled + np.arange(new.size)
+            self.filled += new.size
+
+    def _width(self, size: int) -> int:
+        """Room for so many columns: a power of two, or one and a half times it where that saves much."""
+        p = self.b.shape[1] - 1
+        width = bucket(size, 2 * p)
+        return min(width * 3 // 4 if width >= 1024 and size <= width * 3 // 4 else width, p)
+
+    def _widened(self, mine: np.ndarray, used: np.ndarray, lost: np.ndarray, again: bool) -> np.ndarray:
+        """A working set with lost columns: the first time those that no λ used make room, if that keeps it narrow."""
+        everyone = np.union1d(mine, lost)
+        if again or self._width(everyone.size) == self._width(mine.size):
+            return everyone
+        return np.union1d(mine[used | (self.problem.factor[mine] == 0)], lost)
+
+    def _task(self, m: int, mine: np.ndarray, width: int, l1: np.ndarray, l2: np.ndarray, precision: float) -> Task:
+        width = self._width(mine.size) if self.lanes.individual else width
+        start = self.b[m, np.r_[0, 1 + mine]]
+        factor, tol = self.problem.factor[mine], precision * self.scale[m]
+        return Task(m, self.f[m], self.slot[mine], width, factor, start, l1[:, m], l2[:, m], tol)
+
+    def _place(self, m: int, mine: np.ndarray, b: np.ndarray) -> None:
+        self.b[m] = 0
+        self.b[m, 0], self.b[m, 1 + mine] = b[0], b[1:]
+
+    def _spread(self, wanted: list[np.ndarray], b: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+        """Coefficients of all lanes on the columns of the store, (L, M, 1 + c)."""
+        full = np.zeros((*shape, 1 + self.store.capacity))
+        for m, mine in enumerate(wanted):
+            full[:, m, 0], full[:, m, 1 + self.slot[mine]] = b[m][:, 0] + self.level[m], b[m][:, 1:]
+        return full
+
+    def _piece(self, full: np.ndarray, found: Certificate, steps: np.ndarray) -> Piece:
+        """By λ, training set and ratio; the columns in their order in X."""
+        kept = min(len(full), self.size)
+        used: np.ndarray = (full != 0).any(axis=(0, 1))
+        held = np.flatnonzero((self.slot >= 0) & used[1 + self.slot])
+        shape = (kept, self.sets, self.ratios)
+        b = full[:kept][..., np.r_[0, 1 + self.slot[held]]].reshape(*shape, -1)
+        gap, kkt, deviance = (part[:kept].reshape(shape) for part in found[:3])
+        return Piece(held, b, gap, kkt, deviance, steps[:kept].reshape(shape), np.full(shape, np.nan))

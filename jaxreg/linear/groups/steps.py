@@ -1,0 +1,253 @@
+"""The inner solver of group penalties: sweeps over groups find which are active, Newton steps finish."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxreg.linear.active.tableau import dot
+from jaxreg.linear.groups.eliminate import padded_size, solve_last
+from jaxreg.linear.groups.parts import Team, norms, residual, sums, value
+from jaxreg.penalties._radial import Radial
+
+SHARES, SMALL = (0.5, 1.0), 128
+"""Sizes in which systems are solved, as shares of all coordinates; up to so many coordinates they have one size."""
+TAME = 4
+"""Newton steps that leave concave curvature out, after one that failed."""
+SHORTEST, LONGEST = 1e-6, 1e6
+"""Step of a line search below which it has failed, and the longest one without concave curvature."""
+JITTER = 1e-13
+"""Added to the diagonal of a system, as a share of its largest entry: duplicate columns have no other curvature."""
+
+
+_Trial = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+"""A step's length, where it ends, the gradient there, and what it gains."""
+
+
+class Found(NamedTuple):
+    """Solution, gradient there, largest residual, rounds."""
+
+    b: jax.Array
+    g: jax.Array
+    violation: jax.Array
+    rounds: jax.Array
+
+
+class _State(NamedTuple):
+    b: jax.Array
+    g: jax.Array
+    residual: jax.Array
+    violation: jax.Array
+    sweep: jax.Array
+    """Whether the next round begins with a sweep."""
+    tame: jax.Array
+    """For how many rounds Newton steps leave the concave part of the penalty's curvature out."""
+    rounds: jax.Array
+
+
+def steps_of(gram: jax.Array, team: Team) -> jax.Array:
+    """Steps (d,) at which a proximal gradient step of a group descends: one over the Frobenius norm of its block."""
+    same = team.label[:, None] == team.label
+    size = jnp.sqrt(sums(team, jnp.sum(jnp.where(same, jnp.square(gram), 0), axis=1)))
+    return 1 / jnp.maximum(size, 1e-12 * jnp.max(size) + 1e-300)
+
+
+def minimize(
+    gram: jax.Array,
+    b: jax.Array,
+    g: jax.Array,
+    steps: jax.Array,
+    kind: Radial,
+    team: Team,
+    tol: jax.Array,
+    budget: jax.Array,
+    size: int,
+) -> Found:
+    """Minimize gᵀ(z − b) + ½(z − b)ᵀG(z − b) + penalty(z), from b, to a residual of at most `tol`.
+
+    The objective never increases. Group by group, a proximal gradient step with the block's own length majorizes it,
+    and moves groups to zero and away. On the nonzero ones the penalty is smooth: Newton steps with its curvature
+    converge quadratically; a coordinate or group that they would carry past zero stops there.
+
+    Args:
+        gram: G, (d, d).
+        b: start, (d,).
+        g: gradient of the quadratic there, (d,).
+        steps: of each group, as `steps_of` gives them.
+        kind: the penalty, at its strength.
+        team: the groups.
+        tol: bound on the residual.
+        budget: bound on the rounds, each a sweep, or a Newton step, or both.
+        size: bound on the coordinates of a group; structure.
+
+    Source: Yuan & Lin (2006), JRSS B 68, for descent by groups; Tseng & Yun (2009), "A coordinate gradient descent
+    method for nonsmooth separable minimization", Math. Program. 117.
+    """
+
+    def placed(state: _State, b: jax.Array, g: jax.Array) -> _State:
+        rest = residual(kind, team, b, g)
+        return state._replace(b=b, g=g, residual=rest, violation=jnp.max(jnp.abs(rest)))
+
+    def body(state: _State) -> _State:
+        b, g = jax.lax.cond(
+            state.sweep,
+            lambda s: sweep(gram, s.b, s.g, s.residual, steps, kind, team, size),
+            lambda s: (s.b, s.g),
+            state,
+        )
+        b, g, t = newton(gram, b, g, kind, team, state.tame > 0)
+        after = placed(state, b, g)
+        failed = t == 0
+        # Groups that should leave zero need a sweep; Newton steps that go well do not.
+        norm = norms(team, b)
+        asleep = jnp.where(team.kink > 0, b == 0, (norm == 0)[team.label])
+        wanted = jnp.any(asleep & (jnp.abs(after.residual) > jnp.maximum(tol, 0.1 * after.violation)))
+        return after._replace(
+            sweep=failed | (t < 1) | wanted | (after.violation > 0.5 * state.violation),
+            tame=jnp.where(failed & (state.tame == 0), TAME, jnp.maximum(state.tame - 1, 0)),
+            rounds=state.rounds + 1,
+        )
+
+    yes = jnp.asarray(True)
+    zero = jnp.asarray(0)
+    state = placed(_State(b, g, b, jnp.zeros(()), yes, zero, zero), jnp.where(team.free, b, 0), g)
+    norm = norms(team, state.b)
+    asleep = jnp.where(team.kink > 0, state.b == 0, (norm == 0)[team.label])
+    state = state._replace(sweep=jnp.any(asleep & (jnp.abs(state.residual) > tol)))
+    end = jax.lax.while_loop(lambda s: (s.violation > tol) & (s.rounds < budget), body, state)
+    return Found(end.b, end.g, end.violation, end.rounds)
+
+
+def sweep(
+    gram: jax.Array,
+    b: jax.Array,
+    g: jax.Array,
+    rest: jax.Array,
+    steps: jax.Array,
+    kind: Radial,
+    team: Team,
+    size: int,
+) -> tuple[jax.Array, jax.Array]:
+    """One proximal gradient step of each group in turn, where it is not zero or would not stay so: b and gradient."""
+    d = b.size
+    size = min(size, d)
+    touch = sums(team, jnp.where((b != 0) | (rest != 0), 1.0, 0.0)) > 0
+
+    def move(k: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        b, g = state
+        at = jnp.minimum(team.start[k], d - size)
+        label, free, kink, old, slope = (
+            jax.lax.dynamic_slice_in_dim(part, at, size) for part in (team.label, team.free, team.kink, b, g)
+        )
+        inside, step = (label == k) & free, steps[k]
+        ahead = old - step * slope
+        ahead = jnp.sign(ahead) * jnp.maximum(jnp.abs(ahead) - step * kind.lam * kink, 0)
+        norm = jnp.sqrt(jnp.sum(jnp.where(inside, jnp.square(ahead), 0)))
+        ratio = kind.group_prox(norm, team.weight[k], step) / jnp.where(norm > 0, norm, 1)
+        new = jnp.where(inside, ahead * ratio, old)
+        change = dot(new - old, jax.lax.dynamic_slice_in_dim(gram, at, size))
+        return jax.lax.dynamic_update_slice_in_dim(b, new, at, 0), g + change
+
+    def one(k: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return jax.lax.cond(touch[k], lambda s: move(k, s), lambda s: s, state)
+
+    return jax.lax.fori_loop(0, team.count, one, (b, g))
+
+
+def newton(
+    gram: jax.Array, b: jax.Array, g: jax.Array, kind: Radial, team: Team, tame: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Newton step on what is not zero, with a line search: b, gradient and the step's length, 0 if it failed."""
+    norm = norms(team, b)
+    slope, curve = jax.jvp(lambda x: kind.group_slope(x, team.weight), (norm,), (jnp.ones_like(norm),))
+    # Without its concave part the model lies above a folded penalty, and its full step descends.
+    curve = jnp.where(tame, jnp.maximum(curve, 0), curve)
+    alive = norm > 0
+    across = jnp.where(alive, slope / jnp.where(alive, norm, 1), 0)
+    unit = b / jnp.where(alive, norm, 1)[team.label]
+    kink = kind.lam * team.kink
+    active = team.free & jnp.where(team.kink > 0, b != 0, (alive | (team.weight == 0))[team.label])
+    steep = jnp.where(active, g + slope[team.label] * unit + kink * jnp.sign(b), 0)
+    extra, along = across[team.label], jnp.where(alive, curve - across, 0)[team.label]
+    move = -_solve(gram, team.label, extra, along, unit, active, steep)
+    downhill = jnp.sum(steep * move)
+    sound = jnp.all(jnp.isfinite(move)) & (downhill < 0)
+    move, downhill = jnp.where(sound, move, 0), jnp.where(sound, downhill, 0)
+    now = value(kind, team, b)
+    before = jnp.max(jnp.abs(residual(kind, team, b, g)))
+
+    def trial(t: jax.Array) -> _Trial:
+        to = b + t * move
+        to = jnp.where((team.kink > 0) & (to * b < 0), 0, to)
+        gone = alive & (team.weight > 0) & (sums(team, b * to) <= 0)
+        to = jnp.where(gone[team.label], 0, to)
+        way = to - b
+        ahead = g + dot(gram, way)
+        gain = jnp.sum(way * 0.5 * (g + ahead)) + (value(kind, team, to) - now)
+        return t, to, ahead, gain
+
+    def enough(state: _Trial) -> jax.Array:
+        t, to, ahead, gain = state
+        # Where rounding hides which is lower, the residual tells.
+        level = gain <= 1e-14 * (jnp.abs(now) + jnp.sum(jnp.abs(g * b)))
+        closer = jnp.max(jnp.abs(residual(kind, team, to, ahead))) < 0.5 * before
+        return (gain <= 1e-4 * t * downhill) | (level & closer)
+
+    def shorten(state: _Trial) -> _Trial:
+        return trial(jnp.where(state[0] > 0, 0.5 * state[0], 1))
+
+    def lengthen(state: tuple[_Trial, jax.Array]) -> tuple[_Trial, jax.Array]:
+        far = trial(2 * state[0][0])
+        better = (far[3] < state[0][3]) & (far[0] <= LONGEST)
+        return jax.tree.map(lambda x, y: jnp.where(better, x, y), far, state[0]), better
+
+    zero = jnp.zeros_like(now)
+    none: _Trial = (zero, b, g, zero)
+    state = jax.lax.while_loop(
+        lambda s: sound & ~((s[0] > 0) & enough(s)) & ((s[0] == 0) | (s[0] > SHORTEST)), shorten, none
+    )
+    good = sound & (state[0] > SHORTEST)
+    # What is left out makes steps too short, near a saddle by far.
+    state, _ = jax.lax.while_loop(lambda s: s[1], lengthen, (state, tame & good & (state[0] == 1)))
+    t, to, ahead, _ = jax.tree.map(lambda x, y: jnp.where(good, x, y), state, none)
+    return to, ahead, t
+
+
+def _solve(
+    gram: jax.Array,
+    label: jax.Array,
+    extra: jax.Array,
+    along: jax.Array,
+    unit: jax.Array,
+    active: jax.Array,
+    right: jax.Array,
+) -> jax.Array:
+    """Solve (G + diag(extra) + along · unit unitᵀ within groups) x = right for the active coordinates; 0 elsewhere.
+
+    Systems come in few sizes, the smallest that holds the active coordinates.
+    """
+    d = right.size
+    sizes = sorted({padded_size(max(int(share * d), 1)) for share in (SHARES if d > SMALL else (1,))})
+    count = jnp.sum(active)
+    most = jnp.max(jnp.where(active, jnp.diagonal(gram), 0))
+    most = jnp.where(most > 0, most, 1)
+
+    # The active coordinates come last.
+    order = jnp.roll(jnp.nonzero(active, size=sizes[-1], fill_value=d)[0], sizes[-1] - count)
+
+    def of_size(size: int) -> Callable[[], jax.Array]:
+        def solve() -> jax.Array:
+            index = order[sizes[-1] - size :]
+            real, at = index < d, jnp.minimum(index, d - 1)
+            mine, u = label[at], unit[at]
+            system = gram[at][:, at] + jnp.where(mine[:, None] == mine, (along[at] * u)[:, None] * u, 0)
+            system = jnp.where(real[:, None] & real, system, 0)
+            diagonal = jnp.where(real, extra[at] + JITTER * most, 1)
+            x = solve_last(system + jnp.diag(diagonal), jnp.where(real, right[at], 0), count)
+            return jnp.zeros(d).at[index].set(x, mode="drop")
+
+        return solve
+
+    which = jnp.searchsorted(jnp.asarray(sizes), count)
+    return jax.lax.switch(which, [of_size(size) for size in sizes])

@@ -1,0 +1,75 @@
+"""The path of losses with kinks: chunk after chunk of strengths by `admm`, each from where the last one ended."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from jaxreg._programs import program
+from jaxreg._result import Result
+from jaxreg.linear.assess import null_coefficients
+from jaxreg.linear.columns import Data
+from jaxreg.linear.design import Design, Views
+from jaxreg.linear.generic import CHUNK, ENTRIES
+from jaxreg.linear.kinks.admm import ridges
+from jaxreg.linear.kinks.null import minimize
+from jaxreg.linear.kinks.saddle import State, length
+from jaxreg.linear.null import Null
+from jaxreg.linear.outputs import predict
+from jaxreg.linear.problem import Fits, Problem
+from jaxreg.losses._base import Nonsmooth
+from jaxreg.penalties import Penalty
+
+
+def fit_split(
+    problem: Problem,
+    penalty: Penalty,
+    lams: np.ndarray,
+    tol: float,
+    report: Callable[[int, int], None] | None = None,
+) -> Fits:
+    """Solve for strengths (L,), in decreasing order, in every training set: `Fits` of one l1 ratio.
+
+    Args:
+        problem: data and null models, with a loss that has kinks.
+        penalty: any penalty of p coefficients that has a prox.
+        lams: strengths.
+        tol: bound on the relative duality gap. Residuals are those of the penalty alone: those of the loss jump.
+        report: called with the number of λ done and their total.
+    """
+    loss = problem.loss
+    assert isinstance(loss, Nonsmooth)
+    (n, p), many, count = problem.design.shape, len(problem.views.weights), len(lams)
+    about = (problem.design, problem.views, loss, problem.data)
+    inverses = ridges(problem.design, problem.views)
+    state = _from_null(*about, problem.null, null_coefficients(problem)[1])
+    scale = problem.scale()
+    size = max(1, min(CHUNK, count, ENTRIES // (many * max(n, p))))
+    found = []
+    for first in range(0, count, size):
+        at = lams[np.minimum(np.arange(first, first + size), count - 1)]
+        run = minimize(
+            *about, inverses, penalty, at, problem.factor, problem.intercept, problem.null.primal, tol, state
+        )
+        best = jax.tree.map(np.asarray, run.best)
+        state = jax.tree.map(lambda leaf: leaf[-1], run.state)
+        result = np.where(best.gap <= tol, Result.CONVERGED, Result.MAX_STEPS)
+        result = np.where(np.isfinite(best.gap), result, Result.DIVERGED)
+        each = (best.intercept, best.slopes, best.gap, best.residual / scale, best.deviance, result, run.steps)
+        found.append(tuple(np.asarray(part)[: count - first] for part in each))
+        if report is not None:
+            report(min(first + size, count), count)
+    level, slopes, gap, kkt, deviance, result, steps = (
+        np.concatenate(parts)[:, :, None] for parts in zip(*found, strict=True)
+    )
+    df = np.full(gap.shape, np.nan)
+    return Fits(np.arange(p), level, slopes, gap, kkt, deviance, result.astype(np.int32), steps, df)
+
+
+@program()
+def _from_null(design: Design, views: Views, loss: Nonsmooth, data: Data, null: Null, slopes: jax.Array) -> State:
+    """States (F, …) at the null models, whose slopes are (F, p)."""
+    eta = data.offset + predict.jitted(design, views, null.coef[:, 0], slopes)
+    rho = jax.vmap(lambda w, eta: length(loss, data, w, eta))(data.weights, eta)
+    u, v = null.derivative / rho[:, None], -null.gradient / rho[:, None]
+    return State(eta, slopes, u, v, null.coef[:, 0], slopes, eta, rho)

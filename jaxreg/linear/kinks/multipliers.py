@@ -1,0 +1,127 @@
+"""Losses with kinks, near the end: Newton's method of multipliers, one problem after another.
+
+Source: Li, Sun & Toh (2018), "A highly efficient semismooth Newton augmented Lagrangian method for solving lasso
+problems", SIAM J. Optimization 28.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._programs import program
+from jaxreg.linear import definite
+from jaxreg.linear.columns import Data
+from jaxreg.linear.design import Design, Views
+from jaxreg.linear.kinks.saddle import Run, State, View, better, judge, over_problems, views_of
+from jaxreg.linear.outputs import per_sample
+from jaxreg.losses._base import Nonsmooth
+from jaxreg.penalties import Penalty
+
+MOST = 512
+"""Most coefficients that it takes."""
+
+OUTER, INNER, FASTER = 8, 6, 5.0
+"""Its updates of multipliers, its steps for each, and how much stiffer each makes the next."""
+
+LENGTHS, DAMPINGS = 0.5 ** np.arange(10.0), (1e-10, 1e-6, 1e-3)
+"""Lengths of its steps that are tried, and shares of the curvature that are added to it."""
+
+
+@program()
+def polish(
+    design: Design,
+    views: Views,
+    loss: Nonsmooth,
+    data: Data,
+    inverses: jax.Array,
+    penalty: Penalty,
+    lams: jax.Array,
+    factor: jax.Array,
+    level: jax.Array,
+    size: jax.Array,
+    goal: jax.Array,
+    run: Run,
+) -> Run:
+    """Go on from every state by Newton's method of multipliers, and keep what is judged to be better.
+
+    Of the same augmented Lagrangian, and with the coefficients held at zero that are: the samples whose proximal step
+    ends at a kink have curvature, the others none. From where these are the right ones, as they are once alternating
+    directions have come near, it ends in a few steps, exactly so if the problem is a linear program.
+    """
+    view_of = views_of(design, views, loss, data, inverses, factor, level)
+    width = min(*design.shape, MOST)
+
+    def one(k: Any, lam: Any, run: Run) -> Run:
+        def go_on() -> Run:
+            view, at = view_of(k), penalty.at(lam)
+            state = _newton(view, at, width, run.state)
+            judged = judge(view, penalty, lam, size[k], state)
+            ahead = judged.gap < run.best.gap
+            state = jax.tree.map(lambda a, b: jnp.where(ahead, a, b), state, run.state)
+            return Run(better(judged, run.best), state, run.steps)
+
+        return jax.lax.cond(run.best.gap <= goal, lambda: run, go_on)
+
+    return over_problems(_one_by_one, one, lams, run)
+
+
+def _newton(view: View, at: Penalty, width: int, state: State) -> State:
+    """Newton's method of multipliers on the `width` largest coefficients."""
+    chosen = jax.lax.top_k(jnp.abs(at.prox(state.b + state.v, 1 / state.rho)), width)[1]
+    inverse, mean = view.inverse[chosen], view.mean[chosen]
+    x = view.design.gather(chosen, mean) * inverse
+    x = jnp.concatenate([jnp.full((x.shape[0], 1), view.level), x], axis=1)
+    c = at.prox(state.b + state.v, 1 / state.rho)
+    start = jnp.concatenate([state.intercept[None], c[chosen]])
+    # The intercept is there if its column is.
+    active = jnp.concatenate([view.level[None] > 0, (inverse > 0) & (c[chosen] != 0)])
+    weights, target, offset = view.weights, view.data.target, view.data.offset
+
+    def value(d: jax.Array) -> jax.Array:
+        return at.value(jnp.zeros_like(c).at[chosen].set(d[1:]))
+
+    def inner(_: int, now: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        d, u, rho = now
+        t = offset + x @ d + u
+        z, stays = jax.jvp(lambda t: view.loss.prox(t, target, 1 / rho), (t,), (jnp.ones_like(t),))
+        smooth = rho * (x.T @ (weights * (t - z)))
+        gradient = jnp.where(active, smooth + jax.grad(value)(d), 0)
+        hessian = rho * (x.T @ ((weights * (1 - stays))[:, None] * x)) + jax.hessian(value)(d)
+        hessian = jnp.where(active[:, None] & active, hessian, 0)
+        top = jnp.max(jnp.diagonal(hessian))
+        scale = jnp.where(top > 0, top, 1)
+
+        def towards(damping: jax.Array) -> jax.Array:
+            more = jnp.where(active, damping * scale, scale)
+            return definite.solve(hessian + jnp.diag(more), -gradient)
+
+        # Few samples at kinks leave the curvature singular: steps of several dampings and many lengths are compared.
+        moves = jax.vmap(towards)(jnp.asarray(DAMPINGS))
+        ends = (d + jnp.asarray(LENGTHS)[:, None, None] * moves).reshape(-1, d.size)
+        ends = jnp.concatenate([d[None], ends])
+
+        def lagrangian(d: jax.Array, at: jax.Array) -> jax.Array:
+            z = view.loss.prox(at, target, 1 / rho)
+            return per_sample(weights, 0.5 * rho * jnp.square(at - z) + view.loss.value(z, target)) + value(d)
+
+        return ends[jnp.argmin(jax.vmap(lagrangian)(ends, offset + ends @ x.T + u))], u, rho
+
+    def outer(_: int, now: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        d, u, rho = jax.lax.fori_loop(0, INNER, inner, now)
+        t = offset + x @ d + u
+        u = t - view.loss.prox(t, target, 1 / rho)
+        return d, u / FASTER, rho * FASTER
+
+    d, u, rho = jax.lax.fori_loop(0, OUTER, outer, (start, state.u, state.rho))
+    b = jnp.zeros_like(c).at[chosen].set(d[1:])
+    eta = offset + x @ d
+    # What was stiff for Newton's method is too stiff for alternating directions.
+    u = u * (rho / state.rho)
+    return State(eta, b, u, -view.correlate(u), d[0], b, eta, state.rho)
+
+
+def _one_by_one(fn: Callable[..., Run]) -> Callable[..., Run]:
+    return lambda *args: jax.lax.map(lambda one: fn(*one), args)
