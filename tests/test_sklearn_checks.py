@@ -21,7 +21,7 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore", SkipTestWarning)
     for name in sys.argv[1:]:
         total = time.process_time(); bad = 0; slow = []
-        for est, check in estimator_checks_generator(getattr(face, name)(), mark=None):
+        for est, check in estimator_checks_generator(dict(LogisticRegressionCV=lambda: face.LogisticRegressionCV(cv=3,Cs=3)).get(name, getattr(face,name))(), mark=None):
             t = time.process_time()
             try: check(est)
             except SkipTest: pass

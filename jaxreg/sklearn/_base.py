@@ -28,18 +28,21 @@ class Checked(NamedTuple):
 class Linear(BaseEstimator):
     """An estimator whose predictions come from X @ coef_.T + intercept_. Abstract."""
 
+    coef_: Any
+    intercept_: Any
+
     def _checked(self, X: Any, y: Any, sample_weight: Any, **options: Any) -> Checked:
         """Check features, target and weights as scikit-learn does, and remember the names of features."""
-        options = {"accept_sparse": ["csc", "csr", "coo"], "dtype": FLOATS, "ensure_min_samples": 2} | options
-        X, y = validate_data(self, X, y, **options)
+        usual: dict[str, Any] = {"accept_sparse": ["csc", "csr", "coo"], "dtype": FLOATS, "ensure_min_samples": 2}
+        X, y = validate_data(self, X, y, **usual | options)
         return Checked(X, y, weights_of(sample_weight, X.shape[0]))
 
     def _link(self, X: Any) -> Array:
         """Linear predictors, (n,) or (n, k)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse=["csr", "csc", "coo"], dtype=FLOATS)
-        coef = self.coef_  # type: ignore[attr-defined]
-        return safe_sparse_dot(X, coef.T, dense_output=True) + self.intercept_  # type: ignore[attr-defined]
+        coef = self.coef_
+        return safe_sparse_dot(X, coef.T, dense_output=True) + self.intercept_
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -61,11 +64,13 @@ class LinearRegressor(RegressorMixin, Linear):
     @property
     def sparse_coef_(self) -> Any:
         """Coefficients as a scipy.sparse matrix."""
-        return sparse.csr_matrix(self.coef_)  # type: ignore[attr-defined]
+        return sparse.csr_matrix(self.coef_)
 
 
 class LinearClassifier(ClassifierMixin, Linear):
     """A classifier by the sign, or the largest, of linear predictors. Abstract."""
+
+    classes_: Any
 
     def decision_function(self, X: Any) -> Array:
         """Linear predictors, (n,) for two classes, else (n, classes).
@@ -84,7 +89,7 @@ class LinearClassifier(ClassifierMixin, Linear):
         """
         link = self.decision_function(X)
         index = (link > 0).astype(int) if link.ndim == 1 else link.argmax(axis=1)
-        return self.classes_[index]  # type: ignore[attr-defined]
+        return self.classes_[index]
 
     def _labels(self, y: Any) -> tuple[Array, Array]:
         """Classes, and the index of each row's class.
@@ -115,9 +120,29 @@ class Router:
             names = ", ".join(sorted(params))
             raise ValueError(f"fit got {names}, which only goes to the splitter with enable_metadata_routing=True")
         extra = process_routing(self, "fit", **params).splitter.split if params else {}
-        folds = [(np.asarray(train), np.asarray(test)) for train, test in splitter.split(X, y, **extra)]
-        n = X.shape[0]
-        return [tuple(np.flatnonzero(part) if part.dtype == bool else part for part in fold) for fold in folds if n]  # type: ignore[misc]
+        return [(rows_of(train), rows_of(test)) for train, test in splitter.split(X, y, **extra)]
+
+    def _fold_id(self, splitter: Any, X: Features, y: Array, params: dict[str, Any]) -> Array:
+        """Fold of every row, (n,).
+
+        Raises:
+            ValueError: if rows are held out twice or never.
+        """
+        fold_id = np.full(X.shape[0], -1)
+        for k, (_, test) in enumerate(self._folds(splitter, X, y, params)):
+            if (fold_id[test] >= 0).any():
+                raise ValueError(f"cv must hold every row out once; fold {k} holds some out again")
+            fold_id[test] = k
+        missing = int((fold_id < 0).sum())
+        if missing:
+            raise ValueError(f"cv must hold every row out once; it leaves {missing} rows in all training sets")
+        return fold_id
+
+
+def rows_of(chosen: Any) -> Array:
+    """Row numbers, of numbers or of a mask."""
+    chosen = np.asarray(chosen)
+    return np.flatnonzero(chosen) if chosen.dtype == bool else chosen
 
 
 def weights_of(sample_weight: Any, n: int) -> Array:

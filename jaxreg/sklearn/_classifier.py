@@ -193,7 +193,7 @@ class LogisticRegression(Probabilities):
             tol=self.tol,
         )
         warn_astray(fits.astray, self.tol, "LogisticRegression")
-        coef, level = by_class(fits.coef[0, 0, 0], fits.intercept[0, 0, 0], lam > 0)
+        coef, level = by_class(fits.coef[0, 0, 0], fits.intercept[0, 0, 0], bool(lam > 0))
         self.coef_, self.intercept_ = coef.astype(X.dtype), level.astype(X.dtype)
         self.dual_gap_ = float(fits.gap.item())
         self.n_iter_ = np.maximum(1, fits.steps[0, 0]).astype(np.int32)

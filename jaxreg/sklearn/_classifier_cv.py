@@ -159,7 +159,7 @@ class LogisticRegressionCV(Router, Probabilities):
         sets, mixes, length = fits.gap.shape
         rows = []
         for f, r, at in np.ndindex(sets, mixes, length):
-            coef, level = by_class(fits.coef[f, r, at], fits.intercept[f, r, at], fits.lams[f, r, at] > 0)
+            coef, level = by_class(fits.coef[f, r, at], fits.intercept[f, r, at], bool(fits.lams[f, r, at] > 0))
             rows.append(np.concatenate([coef, level[:, None]], axis=1))
         table = np.stack(rows).reshape(sets, mixes, length, *rows[0].shape)
         return np.swapaxes(table[:, :, place], 1, 2), np.swapaxes(fits.steps[:, :, place], 1, 2)
@@ -208,14 +208,15 @@ class LogisticRegressionCV(Router, Probabilities):
         self.l1_ratios_ = np.array([None]) if none else ratios
         steps = np.maximum(1, steps).astype(np.int32)
         if not self.use_legacy_attributes:
-            self.coefs_paths_ = np.swapaxes(table, 1, 2)
-            self.scores_, self.n_iter_ = np.swapaxes(scores, 1, 2), np.swapaxes(steps, 1, 2)
+            self.coefs_paths_: Any = np.swapaxes(table, 1, 2)
+            self.scores_: Any = np.swapaxes(scores, 1, 2)
+            self.n_iter_ = np.swapaxes(steps, 1, 2)
             return
         table = table if self.fit_intercept else table[..., :-1]
         pick = (slice(None), slice(None), 0) if none else ()
         labels = self.classes_[1:] if self.classes_.size == 2 else self.classes_
         self.coefs_paths_ = {label: table[..., k, :][pick] for k, label in enumerate(labels)}
-        self.scores_ = {label: scores[pick] for label in labels}
+        self.scores_ = dict.fromkeys(labels, scores[pick])
         self.n_iter_ = steps[None][..., 0] if none else steps[None]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -237,8 +238,6 @@ class LogisticRegressionCV(Router, Probabilities):
         fits = MethodMapping().add(caller="fit", callee="split")
         scores = MethodMapping().add(caller="score", callee="score")
         router = MetadataRouter(owner=self).add_self_request(self).add(splitter=self.cv, method_mapping=fits)
-        return (
-            router.add(scorer=self._scorer(), method_mapping=scores)
-            if get_config()["enable_metadata_routing"]
-            else router
-        )
+        if not get_config()["enable_metadata_routing"]:
+            return router
+        return router.add(scorer=self._scorer(), method_mapping=scores)

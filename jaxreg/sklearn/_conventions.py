@@ -1,6 +1,6 @@
 """Where `alpha` and `C` are turned into λ: the only place that knows what scikit-learn's strengths mean.
 
-jaxreg minimizes the weighted mean of a loss plus λ times a penalty, with ½ in every square. W is the sum of sample weights.
+jaxreg minimizes the weighted mean of a loss plus λ times a penalty, with ½ in every square. W is the sum of weights.
 
 | estimators | they minimize | λ here |
 |---|---|---|
@@ -15,18 +15,20 @@ None of them standardizes columns, and neither does this room. What scikit-learn
 has alpha = λ.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 
 from jaxreg.sklearn._types import Array, Features
 
 
-def ridge_lam(alpha: Array, total: Array) -> Array:
+def ridge_lam(alpha: Any, total: Any) -> Array:
     """Strength λ of ridge's alpha beside a mean over the total weight."""
     return np.asarray(alpha, dtype=np.float64) / total
 
 
-def logistic_lam(C: Array, total: Array) -> Array:
+def logistic_lam(C: Any, total: Any) -> Array:
     """Strength λ of the inverse strength C; 0 for an infinite C."""
     return 1 / (np.asarray(C, dtype=np.float64) * total)
 

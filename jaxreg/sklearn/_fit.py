@@ -25,8 +25,8 @@ ASKED = 1e-10
 class Batch:
     """Fits of F training sets, R l1 ratios and L strengths, in decreasing order of strength.
 
-    `lams` is (F, R, L); `coef` (F, R, L, p, …) and `intercept` (F, R, L, …), with a last axis where a sample has several
-    outputs; `gap`, `kkt` and `steps` (F, R, L); `null` (F,) is the mean deviance of the null models.
+    `lams` is (F, R, L); `coef` (F, R, L, p, …) and `intercept` (F, R, L, …), with a last axis where a sample has
+    several outputs; `gap`, `kkt` and `steps` (F, R, L); `null` (F,) is the mean deviance of the null models.
     """
 
     lams: Array
@@ -94,9 +94,13 @@ def fit_sets(
         return np.moveaxis(values, 0, 2)
 
     return Batch(
-        np.broadcast_to(grid, (len(weights), *grid.shape)),
-        *(by_set(np.asarray(part)) for part in (coef, intercepts, fits.gap, fits.kkt, fits.steps)),
-        null,
+        lams=np.broadcast_to(grid, (len(weights), *grid.shape)),
+        coef=by_set(coef),
+        intercept=by_set(np.asarray(intercepts)),
+        gap=by_set(np.asarray(fits.gap)),
+        kkt=by_set(np.asarray(fits.kkt)),
+        steps=by_set(np.asarray(fits.steps)),
+        null=null,
     )
 
 
@@ -137,7 +141,7 @@ def _constant(
             np.append(y, np.asarray(y)[every > 0][0] + 1),
             loss=loss,
             penalty=penalty,
-            lams=lams if np.isscalar(lams) else np.asarray(lams) / 2,
+            lams=lams if isinstance(lams, (int, np.integer)) else np.asarray(lams) / 2,
             weights=np.concatenate([weights, total], axis=1),
             sample_weight=more,
             l1_ratios=l1_ratios,
@@ -149,7 +153,11 @@ def _constant(
     with jax.enable_x64(True):
         level = float(loss.link(jnp.asarray(np.asarray(y, dtype=np.float64)[every > 0][0])))
     ratios = 1 if l1_ratios is None else len(l1_ratios)
-    grid = np.full(lams, np.finfo(float).resolution) if np.isscalar(lams) else np.sort(np.asarray(lams, float))[::-1]
+    grid = (
+        np.full(int(lams), np.finfo(float).resolution)
+        if isinstance(lams, (int, np.integer))
+        else np.sort(np.asarray(lams, float))[::-1]
+    )
     shape = (len(weights), ratios, len(grid))
     zero = np.zeros(shape)
     coef = np.zeros((*shape, X.shape[1]))
@@ -176,7 +184,8 @@ def fit_each(X: Features, y: Array, *, lams: Array, weights: Array, sample_weigh
 def join_mixes(parts: list[Batch]) -> Batch:
     """One batch of R l1 ratios from R batches of one."""
     names = [field.name for field in dataclasses.fields(Batch) if field.name != "null"]
-    return Batch(*(np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names), parts[0].null)
+    joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names}
+    return dataclasses.replace(parts[0], **joined)
 
 
 def warn_astray(astray: Array, tol: float, name: str) -> None:

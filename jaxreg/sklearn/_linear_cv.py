@@ -61,7 +61,7 @@ class _ManyStrengths(Router, LinearRegressor):
         X = X.tocsr() if hasattr(X, "tocsr") else X
         folds = self._folds(check_cv(self.cv), X, y, params)
         sets = training_weights(folds, weights)
-        options = {"intercept": self.fit_intercept, "positive": self.positive}
+        options: dict[str, Any] = {"intercept": self.fit_intercept, "positive": self.positive}
         grids = [strengths(X, y, weights, alphas=self.alphas, l1_ratio=r, eps=self.eps, **options) for r in ratios]
         fits = self._fits(X, y, weights, sets, grids, ratios)
         warn_astray(fits.astray, self.tol, type(self).__name__)
@@ -82,8 +82,13 @@ class _ManyStrengths(Router, LinearRegressor):
         return self
 
     def _fits(self, X: Features, y: Array, weights: Array, sets: Array, grids: list[Array], ratios: Array) -> Batch:
-        """Fit all sets at all strengths: all mixes as one batch, where the engine makes the same grids or shares one."""
-        options = {"loss": SQUARED, "weights": sets, "sample_weight": weights, "intercept": self.fit_intercept}
+        """Fit all sets at all strengths: all mixes as one batch, where they share a grid or the engine makes theirs."""
+        options: dict[str, Any] = {
+            "loss": SQUARED,
+            "weights": sets,
+            "sample_weight": weights,
+            "intercept": self.fit_intercept,
+        }
         options["tol"] = self.tol
         same = np.ndim(self.alphas) > 0 or len(ratios) == 1
         if self.positive or not (same or min(grid[0] / grid[-1] for grid in grids) > 1):

@@ -77,7 +77,12 @@ class _Rows(LinearRegressor):
 
     def _fits(self, X: Features, y: Array, weights: Array, sets: Array, grids: list[Array], mixes: Any) -> Batch:
         """Fit all sets at the strengths (L,) of every mix."""
-        options = {"weights": sets, "sample_weight": weights, "intercept": self.fit_intercept, "tol": self.tol}
+        options: dict[str, Any] = {
+            "weights": sets,
+            "sample_weight": weights,
+            "intercept": self.fit_intercept,
+            "tol": self.tol,
+        }
         # Of one task only, a row is a number.
         penalties = [rows_penalty(r) if y.shape[1] > 1 else penalty_of(r, False) for r in mixes]
         target = y if y.shape[1] > 1 else y[:, 0]
@@ -152,7 +157,12 @@ class _RowsCV(Router, _Rows):
         X = X.tocsr() if hasattr(X, "tocsr") else X
         ratios = np.atleast_1d(np.asarray(self._mixes(), dtype=np.float64))
         folds = self._folds(check_cv(self.cv), X, y, params)
-        options = {"alphas": self.alphas, "intercept": self.fit_intercept, "positive": False, "eps": self.eps}
+        options: dict[str, Any] = {
+            "alphas": self.alphas,
+            "intercept": self.fit_intercept,
+            "positive": False,
+            "eps": self.eps,
+        }
         grids = [strengths(X, y, weights, l1_ratio=r, **options) for r in ratios]
         fits = self._fits(X, y, weights, training_weights(folds, weights), grids, ratios)
         warn_astray(fits.astray, self.tol, type(self).__name__)

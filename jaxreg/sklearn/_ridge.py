@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_array
 
 from jaxreg import _check
 from jaxreg._threads import one_lapack_thread
+from jaxreg.linear.active.leave_one_out import leave_one_out
 from jaxreg.linear.arguments import linear_data
-from jaxreg.linear.leave_one_out import leave_one_out
 from jaxreg.path import make_problem
 from jaxreg.penalties import L2, NonNegative
 from jaxreg.sklearn._base import LinearRegressor, boolean, training_weights
@@ -35,9 +35,7 @@ def fit_ridge(
     tol: float,
     name: str,
 ) -> tuple[Array, Array]:
-    """Coefficients (k, p) and intercepts (k,) of targets (n, k), each at its own alpha (k,), as they minimize
-    Σ w (y − x'b − b₀)² + alpha ‖b‖².
-    """
+    """Coefficients (k, p) and intercepts (k,) of targets (n, k), each at its own alpha (k,)."""
     penalty = L2() + NonNegative() if positive else L2()
     total = weights.sum()
     fits = [
@@ -124,9 +122,8 @@ class Ridge(LinearRegressor):
         targets = y.reshape(len(y), -1).astype(np.float64)
         alphas = np.asarray(self.alpha, dtype=np.float64)
         if alphas.shape not in ((), (1,), (targets.shape[1],)):
-            raise ValueError(
-                f"alpha must be a number or one for each of {targets.shape[1]} targets, got {alphas.shape}"
-            )
+            many = targets.shape[1]
+            raise ValueError(f"alpha must be a number, or one for each of {many} targets, got shape {alphas.shape}")
         coef, level = fit_ridge(
             X,
             targets,
@@ -178,9 +175,7 @@ def left_out(X: Features, targets: Array, weights: Array, alphas: Array, interce
     every, total = [], weights.sum()
     for target in targets.T:
         if np.ptp(target[weights > 0]) == 0:  # an intercept alone predicts it
-            every.append(
-                np.broadcast_to(target[:, None] if intercept else 0 * target[:, None], (*target.shape, len(alphas)))
-            )
+            every.append(np.tile(target[:, None], len(alphas)) * float(intercept))
             continue
         with jax.enable_x64(True), one_lapack_thread():
             data = linear_data(X, target, SQUARED, L2(), weights, None, None)
@@ -346,7 +341,7 @@ def by_folds(
     sets = training_weights(folds, weights)[1:]
     order = np.argsort(-alphas, kind="stable")
     lams = ridge_lam(alphas[order], sets.sum(axis=1, keepdims=True))
-    options = {"loss": SQUARED, "penalty": L2(), "sample_weight": weights, "intercept": fit_intercept}
+    options: dict[str, Any] = {"loss": SQUARED, "penalty": L2(), "sample_weight": weights, "intercept": fit_intercept}
     fits = [fit_each(X, target, lams=lams, weights=sets, **options) for target in targets.T]
     scorer, judge = check_scoring(estimator, scoring=estimator.scoring), copy.copy(estimator)
     scores = np.empty((len(folds), len(alphas)))

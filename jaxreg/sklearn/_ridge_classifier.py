@@ -147,7 +147,7 @@ class RidgeClassifierCV(_SignClassifier):
         fit_intercept: whether to fit an intercept.
         scoring: a scorer or its name. Unless given: with leave-one-out the negative mean squared error of −1 and 1,
             with folds the accuracy.
-        cv: None for leave-one-out; a number of folds, a splitter, or a list of (train, test). With `scoring` give folds.
+        cv: None for leave-one-out; a number of folds, a splitter, or a list of (train, test).
         class_weight: None, "balanced", or factors of sample weights by class.
         store_cv_results: whether to keep squared errors of leave-one-out, in `cv_results_`.
 
@@ -209,7 +209,7 @@ class RidgeClassifierCV(_SignClassifier):
         self.best_score_ = float(scores.max())
         self.alpha_ = float(alphas[scores.argmax()])
         chosen = np.full(columns.shape[1], self.alpha_)
-        options = {"intercept": self.fit_intercept, "positive": False, "tol": 1e-4}
+        options: dict[str, Any] = {"intercept": self.fit_intercept, "positive": False, "tol": 1e-4}
         coef, level = fit_ridge(X, columns, weights, chosen, name="RidgeClassifierCV", **options)
         coef = coef if len(coef) > 1 else coef[0]
         self.coef_, self.intercept_ = coef.astype(X.dtype), level.astype(X.dtype)

@@ -29,8 +29,8 @@ class HuberRegressor(LinearRegressor):
     """Huber regression with its scale: min over b, b₀, σ of Σ w (σ + σ H_ε((y − x'b − b₀)/σ)) + alpha ‖b‖².
 
     H_ε(z) = z² up to ε, then 2ε|z| − ε². As `sklearn.linear_model.HuberRegressor`. The objective is convex in all of
-    its arguments: at each scale the rest is a certified fit of jaxreg's `Huber(δ = εσ)`, and the scale is the root of the
-    slope that remains, which rises with σ (Brent's method).
+    its arguments: at each scale the rest is a certified fit of jaxreg's `Huber(δ = εσ)`, and the scale is the root
+    of the slope that remains, which rises with σ (Brent's method).
 
     Args:
         epsilon: ε ≥ 1: residuals beyond ε scales count linearly.
@@ -105,9 +105,9 @@ class HuberRegressor(LinearRegressor):
         while slope(low) > 0 and low > np.log(spread * TINY):
             low, step = low - step, 2 * step
         # With a slope that stays positive the fit is exact, and the scale zero.
-        best = (
-            brentq(slope, low, high, xtol=1e-12, maxiter=max(2, self.max_iter)) if slope(low) < 0 < slope(high) else low
-        )
+        best = low
+        if slope(low) < 0 < slope(high):
+            best = brentq(slope, low, high, xtol=1e-12, maxiter=max(2, self.max_iter))
         slope(best)
         found = seen[best]
         warn_astray(found.fits.astray, self.tol, "HuberRegressor")
