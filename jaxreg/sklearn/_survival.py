@@ -119,7 +119,7 @@ class CoxRegression(_Hazard):
     Args:
         alpha: strength.
         l1_ratio: share of the absolute value, in [0, 1].
-        ties: "efron" or "breslow".
+        ties: "breslow", as in scikit-survival, or "efron".
         penalty_factor: factors of the columns, (p,); 0 leaves one unpenalized.
         standardize: whether to penalize columns over their standard deviation.
         tol: relative residual, beyond which a `ConvergenceWarning` says so.
@@ -140,7 +140,7 @@ class CoxRegression(_Hazard):
         alpha: float = 0.1,
         *,
         l1_ratio: float = 1.0,
-        ties: str = "efron",
+        ties: str = "breslow",
         penalty_factor: Any = None,
         standardize: bool = False,
         tol: float = 1e-6,
@@ -188,7 +188,7 @@ class CoxRegressionCV(Router, _Hazard):
         cv: number of folds (5 unless given), dealt at random and by event; or a splitter, or a list of (train, test).
             Every row is held out once.
         selection_rule: "min" for the best mean score, "1se" for the largest strength within one standard error of it.
-        ties: "efron" or "breslow".
+        ties: "breslow", as in scikit-survival, or "efron".
         penalty_factor: factors of the columns, (p,); 0 leaves one unpenalized.
         standardize: whether to penalize columns over their standard deviation, of each training set.
         tol: relative residual that fits are to reach.
@@ -207,7 +207,7 @@ class CoxRegressionCV(Router, _Hazard):
         eps: Any = None,
         cv: Any = None,
         selection_rule: str = "min",
-        ties: str = "efron",
+        ties: str = "breslow",
         penalty_factor: Any = None,
         standardize: bool = False,
         tol: float = 1e-6,
