@@ -65,11 +65,12 @@ def test_gap_is_in_their_units():
     assert abs(primal - dual - model.dual_gap_) < 1e-8 * primal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Lasso", "Ridge"])
 def test_sparse_and_positive(name):
     rng = np.random.default_rng(1)
     X = sparse.random_array(DIABETES.shape, density=0.2, rng=rng, format="csr")
-    extra = EXACT if name == "Lasso" else {}
+    extra = EXACT if name == "Lasso" else {"tol": 1e-12}
     agree(name, {"alpha": 0.01}, extra, X, PROGRESSION, LINEAR)
     model = getattr(ours, name)(alpha=0.1, positive=True).fit(DIABETES, PROGRESSION)
     assert model.coef_.min() >= 0
@@ -112,8 +113,14 @@ def test_paths():
         ({"C": 0.1, "class_weight": "balanced", "fit_intercept": False}, NEWTON, CANCER, MALIGNANT),
         ({"C": 0.1, "l1_ratio": 1.0}, {"solver": "saga", **EXACT}, CANCER, MALIGNANT),
         ({"C": 0.1, "l1_ratio": 0.4}, {"solver": "saga", **EXACT}, CANCER, MALIGNANT),
-        ({}, NEWTON, IRIS, SPECIES),
-        ({"l1_ratio": 0.5, "class_weight": {1: 2.0}}, {"solver": "saga", **EXACT}, IRIS, SPECIES),
+        pytest.param({}, NEWTON, IRIS, SPECIES, marks=pytest.mark.slow),
+        pytest.param(
+            {"l1_ratio": 0.5, "class_weight": {1: 2.0}},
+            {"solver": "saga", **EXACT},
+            IRIS,
+            SPECIES,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_logistic_regression(mine, extra, X, y):
@@ -161,8 +168,8 @@ def test_ridge_classifiers(name, mine, X, y):
     ("name", "mine"),
     [
         ("PoissonRegressor", {"alpha": 0.5}),
-        ("GammaRegressor", {"alpha": 0.5}),
-        ("TweedieRegressor", {"alpha": 0.5, "power": 1.5}),
+        pytest.param("GammaRegressor", {"alpha": 0.5}, marks=pytest.mark.slow),
+        pytest.param("TweedieRegressor", {"alpha": 0.5, "power": 1.5}, marks=pytest.mark.slow),
         ("TweedieRegressor", {"alpha": 0.5, "power": 0}),
     ],
 )
@@ -185,6 +192,7 @@ def test_huber():
     assert (a.outliers_ == b.outliers_).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
 def test_quantile(alpha):
     mine = {"quantile": 0.3, "alpha": alpha}

@@ -17,7 +17,7 @@ from tests.conftest import MAPS
 
 SMALL = {"cv": 3, "alphas": 5, "Cs": 3}
 """Smaller problems for cross-validation; some checks have three rows of a class, which five folds cannot have."""
-QUICK = ("Lasso", "ElasticNet", "Ridge")
+QUICK = ("Ridge",)
 """Estimators that are checked by default."""
 ESTIMATORS = sorted(name for name in face.__all__ if isinstance(getattr(face, name), type))
 

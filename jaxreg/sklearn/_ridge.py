@@ -250,11 +250,11 @@ class RidgeCV(LinearRegressor):
             raise ValueError("store_cv_results and alpha_per_target are for leave-one-out: they need cv=None")
         X, y, weights = self._checked(X, y, sample_weight, multi_output=True, y_numeric=True)
         targets = y.reshape(len(y), -1).astype(np.float64)
+        judged = None if sample_weight is None else weights
         if self.cv is None:
-            chosen = self._leave_one_out(X, y, targets, weights, alphas)
+            chosen = self._leave_one_out(X, y, targets, weights, judged, alphas)
         else:
             folds = [(np.asarray(train), np.asarray(test)) for train, test in check_cv(self.cv).split(X, y)]
-            judged = None if sample_weight is None else weights
             scores = by_folds(X, targets, y, weights, judged, alphas, folds, self, self.fit_intercept)
             self.best_score_ = float(scores.max())
             chosen = np.full(targets.shape[1], alphas[scores.argmax()])
@@ -267,7 +267,9 @@ class RidgeCV(LinearRegressor):
         self.intercept_ = level if y.ndim > 1 else level[0]
         return self
 
-    def _leave_one_out(self, X: Features, y: Array, targets: Array, weights: Array, alphas: Array) -> Array:
+    def _leave_one_out(
+        self, X: Features, y: Array, targets: Array, weights: Array, judged: Array | None, alphas: Array
+    ) -> Array:
         """Chosen alpha of every target, (k,). Sets the score, and what is to be kept."""
         held = left_out(X, targets, weights, alphas, self.fit_intercept)
         apart = self.alpha_per_target and targets.shape[1] > 1
@@ -276,7 +278,7 @@ class RidgeCV(LinearRegressor):
             scores = -errors.mean(axis=0)  # (k, L)
             scores = scores if apart else scores.mean(axis=0, keepdims=True)
         else:
-            scores = scores_of(self, held, y, apart)
+            scores = scores_of(self, held, y, judged, apart)
         if self.store_cv_results:
             kept = errors if self.scoring is None else held
             self.cv_results_ = check_array(kept[:, 0] if y.ndim == 1 else kept, allow_nd=True).astype(X.dtype)
@@ -303,14 +305,18 @@ class _Oracle(RegressorMixin, BaseEstimator):
         return self.answers
 
 
-def scores_of(estimator: RidgeCV, held: Array, y: Array, apart: bool) -> Array:
-    """Scores (1, L), or (k, L) of targets judged apart, of predictions (n, k, L) by the estimator's scorer."""
+def scores_of(estimator: RidgeCV, held: Array, y: Array, judged: Array | None, apart: bool) -> Array:
+    """Scores (1, L), or (k, L) of targets judged apart, of predictions (n, k, L) by the estimator's scorer.
+
+    The scorer is told the weights `judged`, if any.
+    """
     scorer = check_scoring(estimator, scoring=estimator.scoring)
+    told = {} if judged is None else {"sample_weight": judged}
     lengths = range(held.shape[2])
     if not apart:
-        return np.array([[scorer(_Oracle(held[:, :, at].reshape(y.shape)), None, y) for at in lengths]])
+        return np.array([[scorer(_Oracle(held[:, :, at].reshape(y.shape)), None, y, **told) for at in lengths]])
     targets = range(held.shape[1])
-    return np.array([[scorer(_Oracle(held[:, k, at]), None, y[:, k]) for at in lengths] for k in targets])
+    return np.array([[scorer(_Oracle(held[:, k, at]), None, y[:, k], **told) for at in lengths] for k in targets])
 
 
 def by_folds(
