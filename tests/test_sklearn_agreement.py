@@ -167,7 +167,7 @@ def test_ridge_classifiers(name, mine, X, y):
 @pytest.mark.parametrize(
     ("name", "mine"),
     [
-        ("PoissonRegressor", {"alpha": 0.5}),
+        pytest.param("PoissonRegressor", {"alpha": 0.5}, marks=pytest.mark.slow),
         pytest.param("GammaRegressor", {"alpha": 0.5}, marks=pytest.mark.slow),
         pytest.param("TweedieRegressor", {"alpha": 0.5, "power": 1.5}, marks=pytest.mark.slow),
         ("TweedieRegressor", {"alpha": 0.5, "power": 0}),

@@ -55,7 +55,7 @@ class GeneralizedLinear(_Any, AtStrength):
     >>> from jaxreg.sklearn import GeneralizedLinear
     >>> model = GeneralizedLinear(jr.Huber(delta=1.0), jr.L1(), alpha=0.1)
     >>> model.fit([[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 2.0, 30.0]).coef_.round(2)
-    array([1.04])
+    array([2.2])
     """
 
     def __init__(

@@ -114,7 +114,7 @@ class ElasticNet(_OneStrength):
 
     >>> from jaxreg.sklearn import ElasticNet
     >>> ElasticNet(alpha=0.1).fit([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]], [0.0, 1.0, 2.0]).coef_.round(3)
-    array([0.737, 0.097])
+    array([0.86, 0.  ])
     """
 
     def __init__(
