@@ -17,7 +17,7 @@ from jaxreg.penalties import ElasticNet
 from jaxreg.plots import COLOURS, FAINT, INK, MUTED, CVDisplay, PathDisplay, darker, lighter
 from jaxreg.selection import Selection
 
-PENALTIES = {"l1": "L1 (lasso)", "l2": "L2 (ridge)", "elastic_net": "elastic net"}
+PENALTIES = {"l1": "L1 (lasso)", "l2": "L2 (ridge)", "elastic_net": "elastic net", "mcp": "MCP", "scad": "SCAD"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Summary:
         table: name of the table.
         ready: the prepared table.
         grid: the `Selection`, with its axis of l1 ratios if there were several.
-        penalty: "l1", "l2" or "elastic_net".
+        penalty: its name, see `PENALTIES`.
         standardize: whether λ refers to standardized features.
         command: what was typed.
         constant: score of a constant prediction in the same folds.
@@ -125,7 +125,8 @@ class Summary:
                     error=plus_minus(best.mean[i], best.se[i]),
                     kept=int((best.path.coef[i] != 0).sum()),
                     explained=f"{best.path.deviance_ratio[i]:.1%}",
-                    gap="–" if math.isnan(gap) else f"{gap:.0e}" if gap > 1e-15 else "≤ 1e-15",
+                    # Without a bound on the objective, the residual of the optimality condition judges.
+                    gap=f"residual {best.path.kkt[i]:.0e}" if math.isnan(gap) else f"{max(gap, 1e-15):.0e}",
                 )
             )
         return rows

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
-from jaxreg import L2, ElasticNet, Logistic, cross_validate
+from jaxreg import L2, MCP, ElasticNet, Huber, Logistic, cross_validate
 from jaxreg._format import number
 from jaxreg.cli import main
 from jaxreg.cli._show import _bar, _curve
@@ -63,6 +63,22 @@ def read(path) -> tuple[list[str], list[list[str]]]:
 @pytest.fixture(scope="module")
 def lasso():
     return cross_validate(*situation("sparse"), **SETTING)
+
+
+def test_other_losses_and_penalties_by_name(jaxreg, folder):
+    """A number after the loss's name is its own; where there is no gap, the residual is shown."""
+    code, out, err = jaxreg(
+        "sweep", "sparse.csv", "-t", "y", "--loss", "huber:0.5", "--penalty", "mcp", "--out", "concave", *FEW
+    )
+    assert (code, err) == (0, "")
+    assert "huber:0.5 loss · MCP · 30 λ" in out
+    assert "residual" in out
+    code, out, err = jaxreg("predict", "concave/model.json", "sparse.csv", "--out", "concave.csv")
+    assert (code, err) == (0, "")
+    X, y = situation("sparse")
+    cv = cross_validate(X, y, loss=Huber(0.5), penalty=MCP(), **SETTING)
+    table = pl.read_csv(folder / "concave.csv")
+    np.testing.assert_allclose(table["prediction"].to_numpy(), cv.predict(X), rtol=1e-6)
 
 
 def test_sweep_tells_what_was_found(jaxreg, lasso):
@@ -253,7 +269,10 @@ BAD = {
     "sweep sparse.csv -t y --folds 121": "folds must be between 2",
     "sweep sparse.csv -t y --lams 0": "--lams must be at least 1",
     "sweep sparse.csv -t y --seed -1": "--seed must not be negative",
-    "sweep sparse.csv -t y --loss huber": "unknown loss 'huber': expected squared or logistic",
+    "sweep sparse.csv -t y --loss hinge": "unknown loss 'hinge': expected one of squared, logistic, huber",
+    "sweep sparse.csv -t y --loss quantile:2": r"loss 'quantile:2': q must be strictly between 0 and 1, got 2",
+    "sweep sparse.csv -t y --loss poisson:2": "loss poisson has no number",
+    "compare sparse.csv -t y --loss poisson": "compare is for the squared and the logistic loss",
     "sweep sparse.csv -t y --penalty l0": "unknown penalty 'l0': expected l1, l2, elastic_net",
     "sweep sparse.csv -t y --l1-ratio x": "--l1-ratio must be numbers",
     "sweep sparse.csv -t y --l1-ratio 0.5,1.5": r"--l1-ratio must be in \[0, 1\], got 1.5",

@@ -184,9 +184,9 @@ ERRORS = {
     "groups": ({"penalty": jr.GroupLasso(groups=[0, 0, 1])}, ValueError, "3"),
     "free": ({"penalty": jr.MCP(weight=np.zeros(P))}, ValueError, "MCP leaves every column unpenalized"),
     "quantile": (
-        {"loss": jr.Quantile(), "penalty": jr.MCP()},
+        {"loss": jr.Quantile(), "penalty": jr.GroupLasso(groups=LABELS) + jr.HuberizedL1()},
         TypeError,
-        "only a duality gap certifies it, and MCP has no conjugate",
+        "Quantile has kinks and takes a penalty by its prox",
     ),
     "multinomial": (
         {"loss": jr.Multinomial()},

@@ -100,13 +100,33 @@ def test_more_columns_than_rows():
         assert objective(*data, path.coef[k], path.intercept[k]) - by_linear_program(*data) <= 1.5e-6 * np.abs(y).mean()
 
 
-def test_what_cannot_be_certified_is_refused():
+@pytest.mark.slow
+def test_folded_penalties_end_in_stationary_points():
+    """−Xᵀu is a derivative of MCP, for u in [−q, 1 − q] that is at the end where a residual is not zero."""
+    path = jr.fit_path(X, Y, loss=jr.Quantile(0.3), penalty=jr.MCP(), lams=6, lam_min_ratio=0.1)
+    assert (path.result == jr.Result.CONVERGED).all()
+    assert np.isnan(path.gap).all()
+    assert path.kkt.max() <= 1e-6
+    assert path.nonzero[0] == 0 < path.nonzero[-1]
+    scale = X.std(axis=0)
+    Z = (X - X.mean(axis=0)) / scale
+    for lam, coef, intercept in zip(path.lams, path.coef, path.intercept, strict=True):
+        r, b = Y - X @ coef - intercept, coef * scale
+        slope = np.where(np.abs(b) < 3 * lam, lam - np.abs(b) / 3, 0)
+        at_kink = np.abs(r) < 1e-5
+        fixed = np.where(r > 0, -0.3, 0.7) * ~at_kink
+        # Least squares over the derivatives that are free: those of samples without residual, and of zero coefficients.
+        system = np.c_[np.r_[Z.T, np.ones((1, N))][:, at_kink] / N, np.r_[np.diag(b == 0), np.zeros((1, P))][:, b == 0]]
+        right = -np.r_[Z.T @ fixed / N + slope * np.sign(b), fixed.mean()]
+        low = np.r_[np.full(at_kink.sum(), -0.3), np.full((b == 0).sum(), -lam)]
+        high = np.r_[np.full(at_kink.sum(), 0.7), np.full((b == 0).sum(), lam)]
+        found = scipy.optimize.lsq_linear(system, right, (low, high))
+        assert np.abs(found.fun).max() <= 1e-5
+
+
+def test_what_cannot_be_fitted_is_refused():
     smooth = jr.GroupLasso(groups=np.arange(P) // 2) + jr.HuberizedL1()
-    for message, penalty in (
-        ("only a duality gap certifies it, and SCAD has no conjugate", jr.SCAD()),
-        ("Quantile has kinks and takes a penalty by its prox", smooth),
-    ):
-        with pytest.raises(TypeError, match=re.escape(message)):
-            jr.fit_path(X, Y, loss=jr.Quantile(), penalty=penalty)
+    with pytest.raises(TypeError, match="Quantile has kinks and takes a penalty by its prox"):
+        jr.fit_path(X, Y, loss=jr.Quantile(), penalty=smooth)
     with pytest.raises(ValueError, match=re.escape(f"y must have shape ({N},) for Quantile, got ({N}, 2)")):
         jr.fit_path(X, np.c_[Y, Y], loss=jr.Quantile())

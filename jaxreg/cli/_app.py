@@ -21,12 +21,12 @@ from jaxreg.cli._options import Drop, Folds, Lams, Loss, Measure, Seed, Standard
 from jaxreg.cli._show import plain_console, show_comparison, show_notes, show_sweep, written
 from jaxreg.cli._write import write_sweep
 from jaxreg.io import InputError
-from jaxreg.penalties import L1, L2, Elastic, ElasticNet
+from jaxreg.penalties import L1, L2, MCP, SCAD, ElasticNet, Penalty
 from jaxreg.report import Summary
 from jaxreg.selection import cross_validate
 from jaxreg.selection._compare import compare as compare_penalties
 
-PENALTIES: dict[str, type[Elastic]] = {"l1": L1, "l2": L2, "elastic_net": ElasticNet}
+PENALTIES: dict[str, type[Penalty]] = {"l1": L1, "l2": L2, "elastic_net": ElasticNet, "mcp": MCP, "scad": SCAD}
 
 app = typer.Typer(
     name="jaxreg",
@@ -66,7 +66,7 @@ def sweep(
         str | None,
         typer.Option(
             metavar="PENALTY",
-            help="l1 (lasso), l2 (ridge) or elastic_net; l1 by default, elastic_net with --l1-ratio.",
+            help="l1 (lasso), l2 (ridge), elastic_net, mcp or scad; l1 by default, elastic_net with --l1-ratio.",
             show_default=False,
         ),
     ] = None,
@@ -140,6 +140,8 @@ def compare(
     """Put L1, L2 and elastic net side by side on your data: error, stability, robustness, and advice."""
     if not 0 <= l1_ratio <= 1:
         raise InputError(f"--l1-ratio must be in [0, 1], got {l1_ratio:g}")
+    if loss is not None and loss not in ("squared", "logistic"):
+        raise InputError(f"compare is for the squared and the logistic loss, got --loss {loss}: use sweep")
     prepared = _prepare(table, target, loss, drop)
     common = _options(prepared, folds, lams, measure, standardize, seed)
     with _fitting("comparing") as (tell, warned):
@@ -191,8 +193,8 @@ def run(words: list[str]) -> int:
 
 def _prepare(table: str, target: str | None, loss: str | None, drop: list[str] | None) -> io.Prepared:
     """Read and prepare a table, refusing what the options cannot mean."""
-    if loss is not None and loss not in io.LOSSES:
-        raise InputError(f"unknown loss {loss!r}: expected {' or '.join(io.LOSSES)}")
+    if loss is not None:
+        io.find_loss(loss)
     frame = io.read_table(table)
     if target is None:
         if table != io.BUILTIN:
@@ -212,7 +214,7 @@ def _options(
     if seed < 0:
         raise InputError(f"--seed must not be negative, got {seed}")
     return {
-        "loss": io.LOSSES[prepared.loss](), "folds": folds, "lams": lams, "measure": measure,
+        "loss": io.find_loss(prepared.loss), "folds": folds, "lams": lams, "measure": measure,
         "standardize": standardize, "seed": seed,
     }  # fmt: skip
 

@@ -25,7 +25,8 @@ Loss = Annotated[
     str | None,
     typer.Option(
         metavar="LOSS",
-        help=f"{' or '.join(LOSSES)}; logistic by default where the target has two values.",
+        help=f"{', '.join(LOSSES)}; a number may follow, as in quantile:0.9. "
+        "By default squared, or logistic where the target has two values.",
         show_default=False,
     ),
 ]

@@ -11,14 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.io._columns import Categories, Numeric
+from jaxreg.io._losses import find_loss
 from jaxreg.io._prepare import Encoding
 from jaxreg.io._table import InputError, import_polars
-from jaxreg.losses import Logistic, Loss, Squared
 
 if TYPE_CHECKING:
     import polars
 
-LOSSES: dict[str, type[Loss]] = {"squared": Squared, "logistic": Logistic}
 FORMAT, VERSION = "jaxreg-model", 1
 
 
@@ -42,7 +41,7 @@ class Model:
     """A fitted linear model with the encoding of its table.
 
     Attributes:
-        loss: "squared" or "logistic".
+        loss: its name, with its number after a colon if it has one, as in "quantile:0.9".
         penalty: name of the penalty, such as "l1".
         l1_ratio: mix of the elastic net, None for other penalties.
         standardize: whether λ refers to standardized features.
@@ -130,8 +129,7 @@ class Model:
             for choice, fit in document["fits"].items()
         }
         classes = document["target"]["classes"]
-        if document["loss"] not in LOSSES:
-            raise ValueError(f"unknown loss {document['loss']!r}")
+        find_loss(document["loss"])
         return cls(
             loss=document["loss"],
             penalty=document["penalty"]["name"],
@@ -164,7 +162,7 @@ class Model:
         X, notes = self.encoding.encode(table)
         fit = self.fits[at]
         with jax.enable_x64(True):
-            mean = np.asarray(LOSSES[self.loss]().mean(jnp.asarray(X @ fit.coef + fit.intercept)))
+            mean = np.asarray(find_loss(self.loss).mean(jnp.asarray(X @ fit.coef + fit.intercept)))
         added: dict[str, Any] = {"prediction": mean}
         if self.classes is not None:
             zero, one = self.classes

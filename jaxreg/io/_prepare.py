@@ -61,7 +61,7 @@ class Prepared:
         encoding: what each column became.
         target: name of the target column.
         classes: the two values of the target that became 0 and 1; None for numbers.
-        loss: "squared" or "logistic".
+        loss: its name; "squared" or "logistic" unless another was asked for.
         notes: what was done to the table, one sentence each.
     """
 
@@ -85,7 +85,7 @@ def prepare(table: "polars.DataFrame", target: str, *, loss: str | None = None, 
     Args:
         table: a polars table.
         target: name of the column to predict.
-        loss: "squared" or "logistic"; chosen by the target unless given: two values mean logistic.
+        loss: a name, see `LOSSES`; squared or logistic unless given, chosen by the target: two values mean logistic.
         drop: columns to leave out.
 
     Raises:
@@ -139,18 +139,18 @@ def _target(
     if len(different) == 1:
         word = "has only one class" if loss == "logistic" or not numeric else "is constant"
         raise InputError(f"target {name!r} {word} (every value is {_show(different[0])}): there is nothing to fit")
-    if loss == "squared" and not numeric:
-        raise InputError(f"target {name!r} must be numeric for the squared loss, got {kind(column)}")
+    if loss not in (None, "logistic") and not numeric:
+        raise InputError(f"target {name!r} must be numeric for the {loss} loss, got {kind(column)}")
     if loss == "logistic" and len(different) != 2:
         raise InputError(f"target {name!r} must have two values for the logistic loss, got {len(different)}")
     if not numeric and len(different) != 2:
         raise InputError(
             f"target {name!r} is {kind(column)} with {len(different)} different values: expected numbers, or two values"
         )
-    if loss == "squared" or len(different) != 2:
+    if loss not in (None, "logistic") or len(different) != 2:
         if loss is None:
             notes.append(f"Loss: squared, because {name} is numeric.")
-        return values.astype(np.float64), None, "squared"
+        return values.astype(np.float64), None, loss or "squared"
     zero, one = different
     if loss is None:
         notes.append(f"Loss: logistic, because {name} has two values, {_show(zero)} and {_show(one)}.")

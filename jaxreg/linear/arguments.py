@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxreg import _check
@@ -76,9 +75,6 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
     if not engine:
         encoded = loss.encode(encoded, jax.ShapeDtypeStruct((n, *outputs), np.float64))
     penalty = _by_column(penalty, p) if outputs else penalty
-    if isinstance(loss, Nonsmooth) and np.isnan(penalty.conjugate(jnp.zeros(p))):
-        kinks = f"{type(loss).__name__} has kinks: only a duality gap certifies it"
-        raise TypeError(f"{kinks}, and {type(penalty).__name__} has no conjugate")
     if isinstance(penalty, Elastic):
         factor = _factor(penalty, p, outputs)
     else:

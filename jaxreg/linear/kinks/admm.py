@@ -121,11 +121,12 @@ def alternate(
             steps = run.steps + ROUND
             due = (steps < EARLY) | (jax.lax.population_count(steps // ROUND) == 1)
             balanced = _balanced(view, before, state)
+            due = due & (balanced.rho * at.max_step >= 2)
             state = jax.tree.map(lambda a, b: jnp.where(due, a, b), balanced, state)
             return Run(best, state, steps), looks + 1
 
         def unfinished(now: tuple[Run, jax.Array]) -> jax.Array:
-            return ~(now[0].best.gap <= goal) & (now[1] < LOOKS)
+            return ~(now[0].best.measure <= goal) & (now[1] < LOOKS)
 
         return jax.lax.while_loop(unfinished, body, (run, jnp.asarray(0)))[0]
 

@@ -34,7 +34,7 @@ def fit_split(
         problem: data and null models, with a loss that has kinks.
         penalty: any penalty of p coefficients that has a prox.
         lams: strengths.
-        tol: bound on the relative duality gap. Residuals are those of the penalty alone: those of the loss jump.
+        tol: bound on the relative duality gap; on the residual where the penalty has no conjugate, and so no gap.
         report: called with the number of λ done and their total.
     """
     loss = problem.loss
@@ -43,19 +43,17 @@ def fit_split(
     about = (problem.design, problem.views, loss, problem.data)
     inverses = ridges(problem.design, problem.views)
     state = _from_null(*about, problem.null, null_coefficients(problem)[1])
-    scale = problem.scale()
+    sizes = np.stack([np.asarray(problem.null.primal), problem.scale()], axis=1)
     size = max(1, min(CHUNK, count, ENTRIES // (many * max(n, p))))
     found = []
     for first in range(0, count, size):
         at = lams[np.minimum(np.arange(first, first + size), count - 1)]
-        run = minimize(
-            *about, inverses, penalty, at, problem.factor, problem.intercept, problem.null.primal, tol, state
-        )
+        run = minimize(*about, inverses, penalty, at, problem.factor, problem.intercept, sizes, tol, state)
         best = jax.tree.map(np.asarray, run.best)
         state = jax.tree.map(lambda leaf: leaf[-1], run.state)
-        result = np.where(best.gap <= tol, Result.CONVERGED, Result.MAX_STEPS)
-        result = np.where(np.isfinite(best.gap), result, Result.DIVERGED)
-        each = (best.intercept, best.slopes, best.gap, best.residual / scale, best.deviance, result, run.steps)
+        result = np.where(best.measure <= tol, Result.CONVERGED, Result.MAX_STEPS)
+        result = np.where(np.isfinite(best.measure), result, Result.DIVERGED)
+        each = (best.intercept, best.slopes, best.gap, best.residual, best.deviance, result, run.steps)
         found.append(tuple(np.asarray(part)[: count - first] for part in each))
         if report is not None:
             report(min(first + size, count), count)

@@ -59,11 +59,11 @@ def polish(
             view, at = view_of(k), penalty.at(lam)
             state = _newton(view, at, width, run.state)
             judged = judge(view, penalty, lam, size[k], state)
-            ahead = judged.gap < run.best.gap
+            ahead = judged.measure < run.best.measure
             state = jax.tree.map(lambda a, b: jnp.where(ahead, a, b), state, run.state)
             return Run(better(judged, run.best), state, run.steps)
 
-        return jax.lax.cond(run.best.gap <= goal, lambda: run, go_on)
+        return jax.lax.cond(run.best.measure <= goal, lambda: run, go_on)
 
     return over_problems(_one_by_one, one, lams, run)
 

@@ -30,19 +30,26 @@ def minimize(
     lams: np.ndarray,
     factor: np.ndarray,
     intercept: bool,
-    size: jax.Array,
+    size: np.ndarray | jax.Array,
     goal: float,
     state: State,
 ) -> Run:
-    """Solve for strengths (C,) in every training set, from states (F, …), until gaps are within `goal`, or `CYCLES`."""
+    """Solve for strengths (C,) in every training set, from states (F, …), until they measure `goal`, or `CYCLES`.
+
+    `size` (F, 2) is what gaps and residuals are relative to.
+    """
     about = (design, views, loss, data, inverses, penalty, lams, factor, np.float64(intercept), size, np.float64(goal))
     many, (n, p) = len(data.weights), design.shape
     shape = (len(lams), many)
-    nothing = Judged(*(jnp.full((*shape, *rest), jnp.inf) for rest in ((), (p,), (), (), (), (), (n,), (p,))))
+    nothing = Judged(*(jnp.full((*shape, *rest), jnp.inf) for rest in ((), (p,), (), (), (), (), (), (n,), (p,))))
+    # Of a penalty that is not convex a proximal step must not be too long.
+    rho = jnp.maximum(state.rho, 2 / jnp.asarray(penalty.max_step))
+    share = (state.rho / rho)[:, None]
+    state = state._replace(rho=rho, u=state.u * share, v=state.v * share)
     state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(lams), *leaf.shape)), state)
     run = Run(nothing, state, jnp.zeros(shape, int))
     for _ in range(CYCLES):
-        if bool(jnp.all(run.best.gap <= goal)):
+        if bool(jnp.all(run.best.measure <= goal)):
             break
         run = polish(*about, alternate(*about, run))
     return run
@@ -69,6 +76,7 @@ def fit_null_split(
     """Fit the null models as what an L1 penalty of a huge strength leaves."""
     inverses = ridges(design, views)
     state, size = begin(design, views, loss, data)
+    size = jnp.stack([size, jnp.ones_like(size)], axis=1)
 
     def left(factor: np.ndarray) -> Judged:
         penalty, lams = L1(weight=jnp.asarray(factor)), np.full(1, HUGE)

@@ -60,12 +60,16 @@ class State(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Intercept, coefficients, relative gap, residual, mean loss and deviance; the dual point and its correlations."""
+    """Intercept, coefficients, relative gap and residual, mean loss and deviance; dual point and its correlations.
+
+    `measure` is the gap, or the residual where the penalty has no conjugate, and so no gap.
+    """
 
     intercept: jax.Array
     slopes: jax.Array
     gap: jax.Array
     residual: jax.Array
+    measure: jax.Array
     fit: jax.Array
     deviance: jax.Array
     dual: jax.Array
@@ -81,7 +85,11 @@ class Run(NamedTuple):
 
 
 def judge(view: View, penalty: Penalty, lam: Any, size: jax.Array, state: State) -> Judged:
-    """Gap of the coefficients that the penalty's own step gives, at a dual point made from the multipliers."""
+    """Judge the coefficients that the penalty's own step gives, at a dual point made from the multipliers.
+
+    The gap is relative to size[0]. The residual is that of the penalty, relative to size[1], or how far the dual point
+    is from being a derivative of the loss there, by the Fenchel-Young inequality, relative to size[0].
+    """
     at = penalty.at(lam)
     c = at.prox(state.b + state.v, 1 / state.rho)
     u, target, offset = state.rho * state.u, view.data.target, view.data.offset
@@ -110,14 +118,17 @@ def judge(view: View, penalty: Penalty, lam: Any, size: jax.Array, state: State)
 
     bounds = jax.vmap(bound)(jnp.stack([share, share * at.shrink(-share * v)]))
     best = jnp.max(jnp.where(jnp.isnan(bounds), -jnp.inf, bounds))
-    gap = jnp.where(jnp.isfinite(best), jnp.maximum(primal - best, 0), jnp.nan)
-    residual = _tree.max_abs(at.residual(c, share * full))
-    return Judged(state.intercept, c, gap / size, residual, fit, deviance, share * u, share * full)
+    gap = jnp.where(jnp.isfinite(best), jnp.maximum(primal - best, 0), jnp.nan) / size[0]
+    dual = share * u
+    apart = per_sample(view.weights, view.loss.value(eta, target) + view.loss.conjugate(dual, target) - dual * eta)
+    residual = jnp.maximum(_tree.max_abs(at.residual(c, share * full)) / size[1], apart / size[0])
+    measure = jnp.where(jnp.isnan(gap), residual, gap)
+    return Judged(state.intercept, c, gap, residual, measure, fit, deviance, dual, share * full)
 
 
 def better(judged: Judged, best: Judged) -> Judged:
-    """The one with the smaller gap."""
-    return jax.tree.map(lambda a, b: jnp.where(judged.gap < best.gap, a, b), judged, best)
+    """The one with the smaller gap, or residual."""
+    return jax.tree.map(lambda a, b: jnp.where(judged.measure < best.measure, a, b), judged, best)
 
 
 def length(loss: Nonsmooth, data: Data, w: jax.Array, eta: jax.Array) -> jax.Array:
