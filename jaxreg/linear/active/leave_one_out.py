@@ -17,7 +17,7 @@ from jaxreg.linear.design import Design, Views
 from jaxreg.linear.problem import Problem
 
 
-def leave_one_out(problem: Problem, l2: np.ndarray) -> np.ndarray:
+def leave_one_out(problem: Problem, l2: np.ndarray, *, fixed: bool = False) -> np.ndarray:
     """Linear predictor of each row by the fit to all others, (n, L · R + 1); that of their null model last.
 
     Exact, with an intercept, unpenalized columns, penalty factors and sample weights, for columns scaled as in the
@@ -27,6 +27,8 @@ def leave_one_out(problem: Problem, l2: np.ndarray) -> np.ndarray:
     Args:
         problem: squared error, one training set of all rows, each of positive weight.
         l2: positive strengths, (R, L).
+        fixed: whether λ times the total weight of the rows stays the same without a row, as scikit-learn's alpha, and
+            not λ itself.
 
     Raises:
         ValueError: if some row alone determines an unpenalized coefficient, so that the others do not.
@@ -44,6 +46,8 @@ def leave_one_out(problem: Problem, l2: np.ndarray) -> np.ndarray:
         )
     target = data.target - data.offset
     strengths, even = jnp.asarray(l2.T.reshape(-1)), bool(np.ptp(np.asarray(data.weights)[0, :n]) == 0)
+    if fixed:
+        strengths, even = strengths / (1 - data.weights[0, 0]), True
     missed = _missed(design, views, target, basis, strengths, jnp.asarray(problem.factor), even=even)
     return (np.asarray(data.target)[:, None] - np.asarray(missed))[:n]
 

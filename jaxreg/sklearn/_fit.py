@@ -1,0 +1,209 @@
+"""From checked arrays to certified coefficients: any training sets of one table, at any strengths, in few batches."""
+
+import dataclasses
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+
+from jaxreg.linear.arguments import linear_data
+from jaxreg.losses import Loss, Squared
+from jaxreg.losses._base import Coupled, Joint
+from jaxreg.path import fit_all, make_problem, original_scale, shares
+from jaxreg.penalties import Penalty
+from jaxreg.sklearn._types import Array, Features
+
+ASKED = 1e-10
+"""Relative duality gap that the solver is asked for, whatever looser one the user would accept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Fits of F training sets, R l1 ratios and L strengths, in decreasing order of strength.
+
+    `lams` is (F, R, L); `coef` (F, R, L, p, …) and `intercept` (F, R, L, …), with a last axis where a sample has
+    several outputs; `gap`, `kkt` and `steps` (F, R, L); `null` (F,) is the mean deviance of the null models.
+    """
+
+    lams: Array
+    coef: Array
+    intercept: Array
+    gap: Array
+    kkt: Array
+    steps: Array
+    null: Array
+
+    @property
+    def astray(self) -> Array:
+        """How far each fit may be from optimal: the relative gap, or the relative residual where there is none."""
+        return np.where(np.isnan(self.gap), self.kkt, self.gap)
+
+
+def fit_sets(
+    X: Features,
+    y: Array,
+    *,
+    loss: Loss,
+    penalty: Penalty,
+    lams: Any,
+    weights: Array,
+    sample_weight: Array | None = None,
+    l1_ratios: Any = None,
+    lam_min_ratio: float | None = None,
+    offset: Array | None = None,
+    intercept: bool = True,
+    standardize: bool = False,
+    tol: float = ASKED,
+) -> Batch:
+    """Fit every training set at every strength, as one batch.
+
+    Args:
+        X: features, (n, p), dense or sparse.
+        y: target, as for `fit_path`.
+        loss: which.
+        penalty: which.
+        lams: strengths, (L,), or their number; the same for all training sets, decreasing along the result.
+        weights: sample weights of every training set, (F, n); 0 leaves a row out.
+        sample_weight: those of all rows, (n,): where they are positive, targets must be legal. Unless given, the
+            largest that a row has in any set.
+        l1_ratios: of the elastic net, (R,).
+        lam_min_ratio: smallest strength over the largest, for a number of strengths.
+        offset: offsets, (n,).
+        intercept: whether to fit one.
+        standardize: whether to penalize standardized columns.
+        tol: gap that is good enough; at least `ASKED` is asked for.
+    """
+    every = weights.max(axis=0) if sample_weight is None else sample_weight
+    if offset is None and not isinstance(loss, (Coupled, Joint)) and _is_constant(y, every, loss):
+        return _constant(X, y, every, loss, penalty, lams, weights, l1_ratios, lam_min_ratio, intercept, tol)
+    with jax.enable_x64(True):
+        data = linear_data(X, y, loss, penalty, every, offset, None)
+        problem = make_problem(data, loss, weights, intercept, standardize)
+        mix = shares(penalty, l1_ratios)
+        grid, fits = fit_all(problem, data.penalty, mix, lams, lam_min_ratio, min(tol, ASKED), None)
+        slopes, intercepts = original_scale(problem, fits)
+        null = np.asarray(problem.null.deviance)
+    coef = np.zeros((*slopes.shape[:3], X.shape[1], *slopes.shape[4:]))
+    coef[:, :, :, fits.working] = slopes
+
+    def by_set(values: Array) -> Array:
+        return np.moveaxis(values, 0, 2)
+
+    return Batch(
+        lams=np.broadcast_to(grid, (len(weights), *grid.shape)),
+        coef=by_set(coef),
+        intercept=by_set(np.asarray(intercepts)),
+        gap=by_set(np.asarray(fits.gap)),
+        kkt=by_set(np.asarray(fits.kkt)),
+        steps=by_set(np.asarray(fits.steps)),
+        null=null,
+    )
+
+
+def _is_constant(y: Array, weights: Array, loss: Loss) -> bool:
+    """Whether a target has one value only, which an intercept can explain: not one class, nor counts of zero."""
+    rows = np.asarray(y)[weights > 0]
+    if rows.ndim != 1 or rows.size < 2 or np.ptp(rows) > 0:
+        return False
+    with jax.enable_x64(True):
+        return bool(np.isfinite(loss.link(jnp.asarray(rows[0], dtype=np.float64))))
+
+
+def _constant(
+    X: Features,
+    y: Array,
+    every: Array,
+    loss: Loss,
+    penalty: Penalty,
+    lams: Any,
+    weights: Array,
+    l1_ratios: Any,
+    lam_min_ratio: float | None,
+    intercept: bool,
+    tol: float,
+) -> Batch:
+    """Fit a target that has one value only, which the engine refuses to learn from.
+
+    An intercept explains all of it. Without one, a row of zeros is added, whose prediction is 0 whatever the
+    coefficients are: it changes nothing but the total weight that λ stands beside, and then the target varies.
+    """
+    if not intercept:
+        blank = np.zeros((1, X.shape[1]))
+        wider = sparse.vstack([X, sparse.csr_matrix(blank)]) if sparse.issparse(X) else np.vstack([X, blank])
+        total = weights.sum(axis=1, keepdims=True)
+        more = np.append(every, 1.0)
+        fits = fit_sets(
+            wider,
+            np.append(y, np.asarray(y)[every > 0][0] + 1),
+            loss=loss,
+            penalty=penalty,
+            lams=lams if isinstance(lams, (int, np.integer)) else np.asarray(lams) / 2,
+            weights=np.concatenate([weights, total], axis=1),
+            sample_weight=more,
+            l1_ratios=l1_ratios,
+            lam_min_ratio=lam_min_ratio,
+            intercept=False,
+            tol=tol,
+        )
+        return dataclasses.replace(fits, lams=fits.lams * 2)
+    with jax.enable_x64(True):
+        level = float(loss.link(jnp.asarray(np.asarray(y, dtype=np.float64)[every > 0][0])))
+    ratios = 1 if l1_ratios is None else len(l1_ratios)
+    grid = (
+        np.full(int(lams), np.finfo(float).resolution)
+        if isinstance(lams, (int, np.integer))
+        else np.sort(np.asarray(lams, float))[::-1]
+    )
+    shape = (len(weights), ratios, len(grid))
+    zero = np.zeros(shape)
+    coef = np.zeros((*shape, X.shape[1]))
+    return Batch(np.broadcast_to(grid, shape), coef, zero + level, zero, zero, zero + 1, np.zeros(len(weights)))
+
+
+def fit_each(X: Features, y: Array, *, lams: Array, weights: Array, sample_weight: Array, **options: Any) -> Batch:
+    """Fit training sets that each have strengths of their own, (F, L): those with the same ones as one batch.
+
+    Folds of equal weight share strengths wherever λ depends on the total weight, so that the batches are few. Other
+    arguments are those of `fit_sets`; strengths must be in decreasing order.
+    """
+    keys = [tuple(np.round(np.log(np.maximum(row, 1e-300)), 12)) for row in lams]
+    batches: list[tuple[Array, Batch]] = []
+    for key in dict.fromkeys(keys):
+        members = np.array([place for place, other in enumerate(keys) if other == key])
+        batch = fit_sets(X, y, lams=lams[members[0]], weights=weights[members], sample_weight=sample_weight, **options)
+        batches.append((members, batch))
+    order = np.argsort(np.concatenate([members for members, _ in batches]))
+    names = [field.name for field in dataclasses.fields(Batch)]
+    return Batch(*(np.concatenate([getattr(batch, name) for _, batch in batches])[order] for name in names))
+
+
+def join_mixes(parts: list[Batch]) -> Batch:
+    """One batch of R l1 ratios from R batches of one."""
+    names = [field.name for field in dataclasses.fields(Batch) if field.name != "null"]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names}
+    return dataclasses.replace(parts[0], **joined)
+
+
+def warn_astray(astray: Array, tol: float, name: str) -> None:
+    """Warn once if certificates miss the tolerance, with how many."""
+    missed = int(np.sum(~(astray <= max(tol, ASKED))))
+    if missed:
+        warnings.warn(
+            f"{name}: {missed} of {astray.size} fits missed tol={tol:g}; the worst certificate is "
+            f"{np.max(astray):.2g}. Scaling the features helps, or a larger tol",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
+def absolute_gap(batch: Batch) -> Array:
+    """Duality gap (F, R, L) in units of the objective, as scikit-learn reports it, for squared error."""
+    return batch.gap * (0.5 * batch.null[:, None, None])
+
+
+SQUARED = Squared()
+"""The loss of most estimators."""

@@ -1,0 +1,69 @@
+"""Every estimator passes scikit-learn's own checks: one of them by default, all of them in the slow and deep parts.
+
+Each shape of data compiles programs of its own, which is most of the time.
+"""
+
+from pathlib import Path
+from unittest import SkipTest
+
+import jax
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import SkipTestWarning
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import jaxreg.sklearn as face
+from tests.conftest import MAPS
+
+SMALL = {"cv": 3, "alphas": 5, "Cs": 3}
+"""Smaller problems for cross-validation; some checks have three rows of a class, which five folds cannot have."""
+QUICK, SLOW = ("Ridge",), ("Lasso", "ElasticNet", "ElasticNetCV")
+"""Estimators that are checked by default, and where there is time; the others before a release."""
+ESTIMATORS = sorted(name for name in face.__all__ if isinstance(getattr(face, name), type))
+
+
+def small(name):
+    estimator = getattr(face, name)()
+    cv = hasattr(estimator, "cv") and not name.startswith("Ridge")
+    return estimator.set_params(**{key: value for key, value in SMALL.items() if cv and hasattr(estimator, key)})
+
+
+def run_all(name):
+    maps = Path("/proc/self/maps")
+    failed = []
+    for estimator, check in estimator_checks_generator(small(name), mark=None):
+        if maps.exists() and len(maps.read_bytes().splitlines()) > MAPS:
+            jax.clear_caches()
+        try:
+            check(clone(estimator))
+        except SkipTest:  # what does not concern the estimator, or needs a package that is not there
+            continue
+        except (AssertionError, TypeError, ValueError, AttributeError, Warning) as error:
+            failed.append(f"{check}: {type(error).__name__}: {error}")
+    return failed
+
+
+@pytest.mark.filterwarnings(f"ignore::{SkipTestWarning.__module__}.{SkipTestWarning.__name__}")
+@pytest.mark.parametrize("name", QUICK)
+def test_checks(name):
+    assert run_all(name) == []
+
+
+@pytest.mark.filterwarnings(f"ignore::{SkipTestWarning.__module__}.{SkipTestWarning.__name__}")
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else pytest.mark.deep)
+        for name in ESTIMATORS
+        if name not in QUICK
+    ],
+)
+def test_more_checks(name):
+    assert run_all(name) == []
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_parameters_are_kept(name):
+    estimator = getattr(face, name)()
+    assert clone(estimator).get_params() == estimator.get_params()
+    assert name in repr(estimator)
