@@ -61,7 +61,9 @@ CASES = {
 
 
 # The path of every smooth loss is checked in NumPy in test_generic_path.py, Poisson's among the quick ones.
-@pytest.mark.parametrize("name", [n if n != "poisson" else pytest.param(n, marks=pytest.mark.slow) for n in CASES])
+@pytest.mark.parametrize(
+    "name", [n if n not in ("poisson", "sparse groups") else pytest.param(n, marks=pytest.mark.slow) for n in CASES]
+)
 def test_unequal_scattered_and_unpenalized_groups_as_by_the_generic_path(name, monkeypatch):
     penalty, options = CASES[name]
     options = {"y": Y, "sample_weight": W, "offset": OFFSET, "lams": 6, "lam_min_ratio": 0.03, "tol": 1e-9} | options

@@ -142,6 +142,7 @@ def test_negative_binomial_keeps_its_digits_at_any_count(x64, monkeypatch):
             assert abs(found - float(conjugate)) <= 4e-15 * (abs(u) * 40 + abs(float(conjugate))), (dispersion, y, x)
 
 
+@pytest.mark.slow
 def test_negative_binomial_paths_converge_at_huge_counts():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(120, 5))

@@ -89,6 +89,16 @@ def test_other_penalties_are_certified_on_real_data():
 
 
 @pytest.mark.slow
+def test_without_a_penalty_the_residual_judges():
+    path = jr.fit_path(X, Y, loss=jr.Quantile(0.7), lams=[0.0])
+    assert np.isnan(path.gap[0])
+    assert path.kkt[0] <= 1e-6
+    assert path.result[0] == jr.Result.CONVERGED
+    data = X, Y, np.ones(N), 0.7, np.zeros(P)
+    assert objective(*data, path.coef[0], path.intercept[0]) - by_linear_program(*data) <= 1e-6
+
+
+@pytest.mark.slow
 def test_more_columns_than_rows():
     rng = np.random.default_rng(1)
     X = rng.normal(size=(40, 90)) + rng.normal(size=(40, 1))

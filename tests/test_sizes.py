@@ -42,13 +42,10 @@ FITS = {
     "leave one out": lambda x, y, o: jr.cross_validate(x, y, folds=len(y), penalty=jr.L2(), **o),
     "replicates": lambda x, y, o: jr.bootstrap(x, y, replicates=3, **o),
 }
-QUICK = [
-    *((name, TALL) for name in ("elastic net", "folds", "logistic")),
-    *((name, WIDE) for name in ("lasso", "folds")),
-]
+QUICK = [("elastic net", TALL), ("folds", TALL), ("logistic", TALL)]
 SLOW = [
     ("logistic folds", TALL),
-    *((name, WIDE) for name in ("logistic", "logistic folds")),
+    *((name, WIDE) for name in ("lasso", "folds", "logistic", "logistic folds")),
     *((name, TALL) for name in ("sparse", "replicates")),
     *((name, WIDE) for name in ("ridge", "sparse ridge", "leave one out", "ridge folds")),
 ]

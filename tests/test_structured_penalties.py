@@ -237,6 +237,7 @@ def test_images_in_batches_and_in_single_precision(dtype):
     assert (gaps[0] > 1e-3).all()
 
 
+@pytest.mark.slow
 def test_single_precision_images_are_those_of_double_precision(x64):
     """The gap is not that of sums which cancel: it is right, and so are the regions."""
     rng = np.random.default_rng(9)

@@ -182,11 +182,13 @@ def test_the_factor_must_be_a_strength():
 # --- the gradient side --------------------------------------------------------------------------------------
 
 MOVED = [
-    (PseudoHuber(0.3, 0.5) + Monotone(), "PseudoHuber"),
+    pytest.param(PseudoHuber(0.3, 0.5) + Monotone(), "PseudoHuber", marks=pytest.mark.slow),
     (L2(0.4, WEIGHT) + GroupLasso(0.2, GROUPS) + L1(0.1), "L2"),
     (Simplex(2.0) + HuberizedL1(0.3, 0.5, WEIGHT) + L2(0.1), "HuberizedL1"),
     (PseudoHuber(0.3, 0.5) + HuberizedL1(0.2, 0.1) + L1(0.1), "HuberizedL1"),
-    (Masked(Masked(L2(0.4), "*") + TotalVariation(0.3), "*") + L2(0.1), "a part of a member"),
+    pytest.param(
+        Masked(Masked(L2(0.4), "*") + TotalVariation(0.3), "*") + L2(0.1), "a part of a member", marks=pytest.mark.slow
+    ),
 ]
 
 

@@ -118,7 +118,9 @@ def judge(view: View, penalty: Penalty, lam: Any, size: jax.Array, state: State)
 
     bounds = jax.vmap(bound)(jnp.stack([share, share * at.shrink(-share * v)]))
     best = jnp.max(jnp.where(jnp.isnan(bounds), -jnp.inf, bounds))
-    gap = jnp.where(jnp.isfinite(best), jnp.maximum(primal - best, 0), jnp.nan) / size[0]
+    # Without a penalty no scaling makes a dual point feasible: the residual alone judges.
+    known = jnp.isfinite(best) & (jnp.asarray(lam) > 0)
+    gap = jnp.where(known, jnp.maximum(primal - best, 0), jnp.nan) / size[0]
     dual = share * u
     apart = per_sample(view.weights, view.loss.value(eta, target) + view.loss.conjugate(dual, target) - dual * eta)
     residual = jnp.maximum(_tree.max_abs(at.residual(c, share * full)) / size[1], apart / size[0])
