@@ -188,7 +188,7 @@ def every_loss(smooth, targets, penalty, fraction=0.25):
 
 def some(names, quick):
     """Test these, the others only when there is time."""
-    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.deep) for name in names]
 
 
 @pytest.mark.parametrize("name", some(PENALTIES, ("elastic_net",)))

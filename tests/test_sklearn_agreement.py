@@ -65,7 +65,7 @@ def test_gap_is_in_their_units():
     assert abs(primal - dual - model.dual_gap_) < 1e-8 * primal
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.parametrize("name", ["Lasso", "Ridge"])
 def test_sparse_and_positive(name):
     rng = np.random.default_rng(1)
@@ -80,7 +80,7 @@ def test_sparse_and_positive(name):
     assert slope[model.coef_ == 0].max() <= 1e-4
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("name", "mine"),
     [
@@ -113,13 +113,13 @@ def test_paths():
         ({"C": 0.1, "class_weight": "balanced", "fit_intercept": False}, NEWTON, CANCER, MALIGNANT),
         ({"C": 0.1, "l1_ratio": 1.0}, {"solver": "saga", **EXACT}, CANCER, MALIGNANT),
         ({"C": 0.1, "l1_ratio": 0.4}, {"solver": "saga", **EXACT}, CANCER, MALIGNANT),
-        pytest.param({}, NEWTON, IRIS, SPECIES, marks=pytest.mark.slow),
+        pytest.param({}, NEWTON, IRIS, SPECIES, marks=pytest.mark.deep),
         pytest.param(
             {"l1_ratio": 0.5, "class_weight": {1: 2.0}},
             {"solver": "saga", **EXACT},
             IRIS,
             SPECIES,
-            marks=pytest.mark.slow,
+            marks=pytest.mark.deep,
         ),
     ],
 )
@@ -140,7 +140,7 @@ def test_logistic_regression_cv(scoring):
     assert np.isclose(a.score(CANCER, MALIGNANT), b.score(CANCER, MALIGNANT))
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_logistic_regression_cv_of_many_classes():
     mine = {"Cs": [0.1, 1.0], "cv": 3, "use_legacy_attributes": False, "l1_ratios": [0.0]}
@@ -167,9 +167,9 @@ def test_ridge_classifiers(name, mine, X, y):
 @pytest.mark.parametrize(
     ("name", "mine"),
     [
-        pytest.param("PoissonRegressor", {"alpha": 0.5}, marks=pytest.mark.slow),
-        pytest.param("GammaRegressor", {"alpha": 0.5}, marks=pytest.mark.slow),
-        pytest.param("TweedieRegressor", {"alpha": 0.5, "power": 1.5}, marks=pytest.mark.slow),
+        pytest.param("PoissonRegressor", {"alpha": 0.5}, marks=pytest.mark.deep),
+        pytest.param("GammaRegressor", {"alpha": 0.5}, marks=pytest.mark.deep),
+        pytest.param("TweedieRegressor", {"alpha": 0.5, "power": 1.5}, marks=pytest.mark.deep),
         ("TweedieRegressor", {"alpha": 0.5, "power": 0}),
     ],
 )
@@ -192,7 +192,7 @@ def test_huber():
     assert (a.outliers_ == b.outliers_).all()
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
 def test_quantile(alpha):
     mine = {"quantile": 0.3, "alpha": alpha}

@@ -17,7 +17,7 @@ from tests.conftest import MAPS
 
 SMALL = {"cv": 3, "alphas": 5, "Cs": 3}
 """Smaller problems for cross-validation; some checks have three rows of a class, which five folds cannot have."""
-QUICK, SLOW = ("Ridge",), ("Lasso", "ElasticNet", "ElasticNetCV")
+QUICK, SLOW = ("Ridge",), ("Lasso", "ElasticNet")
 """Estimators that are checked by default, and where there is time; the others before a release."""
 ESTIMATORS = sorted(name for name in face.__all__ if isinstance(getattr(face, name), type))
 

@@ -47,7 +47,7 @@ def test_pipeline_and_grid_search():
     np.testing.assert_allclose(mine.predict(X), other.predict(X), rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_cross_val_score_in_processes():
     mine, other = (cross_val_score(model, X, Y, cv=3, n_jobs=2) for model in pair("Ridge"))
     np.testing.assert_allclose(mine, other, rtol=1e-8)
@@ -123,7 +123,7 @@ def test_constant_target():
     np.testing.assert_allclose(plain.coef_, other.coef_, rtol=1e-7)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_any_loss_and_penalty_with_offset_and_one_standard_error():
     counts, shift = np.round(Y / 50), np.linspace(-0.5, 0.5, len(Y))
     weight = [0.0, *[1.0] * 9]
