@@ -47,7 +47,7 @@ def test_shown_stored_and_copied(member):
         assert repr(again) == repr(one)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_penalties_act_on_the_kernels_of_a_flax_model_alone():
     params = nn.Dense(2).init(jax.random.key(0), jnp.ones((1, 4)))
     for member in PENALTIES:

@@ -90,7 +90,7 @@ def check(case, coef, intercept):
     np.testing.assert_allclose(coef, theirs, rtol=1e-6, atol=1e-6 * np.abs(theirs).max())
 
 
-@pytest.mark.parametrize("name", ["poisson", pytest.param("binomial", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["poisson", pytest.param("binomial", marks=pytest.mark.deep)])
 def test_one_output(name):
     case = FITS[name]
     X, y, _ = data(case)
@@ -142,8 +142,8 @@ SEVERAL = ("multinomial", "multinomial_elastic_net", "multinomial_grouped", "mga
     ("door", "name"),
     [
         *((by_path, name) for name in SEVERAL if name != "multinomial_grouped"),
-        pytest.param(by_path, "multinomial_grouped", marks=pytest.mark.slow),
-        *(pytest.param(by_sweep, name, marks=pytest.mark.slow) for name in ("multinomial", "mgaussian")),
+        pytest.param(by_path, "multinomial_grouped", marks=pytest.mark.deep),
+        *(pytest.param(by_sweep, name, marks=pytest.mark.deep) for name in ("multinomial", "mgaussian")),
     ],
 )
 def test_several_outputs(door, name, x64):

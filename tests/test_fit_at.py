@@ -53,7 +53,7 @@ def data(loss):
     return X, np.asarray(y, float), rng.uniform(0.5, 2.0, size=N), 0.1 * rng.normal(size=N)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in CASES])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.deep) for n in CASES])
 def test_derivatives(name, x64):
     loss, penalty, options = CASES[name]
     rng = np.random.default_rng(1)
@@ -135,7 +135,7 @@ def test_bad_input():
         fit_at(X, np.stack([y, y > 0], axis=1), 0.1, loss=Cox())
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_cost_is_that_of_the_support(x64, monkeypatch):
     """Operations of the derivative, as XLA counts them, with the same 10 columns among 100 and among 10,000."""
     shapes = []

@@ -62,7 +62,7 @@ CASES = {
 
 # The path of every smooth loss is checked in NumPy in test_generic_path.py, Poisson's among the quick ones.
 @pytest.mark.parametrize(
-    "name", [n if n not in ("poisson", "sparse groups") else pytest.param(n, marks=pytest.mark.slow) for n in CASES]
+    "name", [n if n not in ("poisson", "sparse groups") else pytest.param(n, marks=pytest.mark.deep) for n in CASES]
 )
 def test_unequal_scattered_and_unpenalized_groups_as_by_the_generic_path(name, monkeypatch):
     penalty, options = CASES[name]
@@ -75,7 +75,7 @@ def test_unequal_scattered_and_unpenalized_groups_as_by_the_generic_path(name, m
     np.testing.assert_array_equal(fast.coef[0] != 0, free)
 
 
-@pytest.mark.parametrize("groups", [THREES, pytest.param(FIVES, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("groups", [THREES, pytest.param(FIVES, marks=pytest.mark.deep)])
 def test_more_columns_than_rows_and_duplicates_across_groups(groups, monkeypatch):
     options = {"penalty": jr.GroupLasso(groups=groups), "lams": 12, "lam_min_ratio": 0.05, "tol": 1e-8}
     fast, slow = both(monkeypatch, WIDE, WIDE_Y, **options)
@@ -127,7 +127,7 @@ def test_folds_are_fitted_each_on_columns_of_its_own():
 NARROW = (X, Y, {"penalty": jr.GroupLasso(groups=LABELS, weight=WEIGHT), "lams": 6, "lam_min_ratio": 0.03})
 
 
-@pytest.mark.parametrize("case", [NARROW, pytest.param((WIDE, WIDE_Y, WIDE_OPTIONS), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("case", [NARROW, pytest.param((WIDE, WIDE_Y, WIDE_OPTIONS), marks=pytest.mark.deep)])
 def test_one_batch_as_on_an_accelerator_gives_the_same(case, monkeypatch):
     X, y, options = case
     alone = jr.cross_validate(X, y, folds=3, **options)

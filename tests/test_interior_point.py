@@ -80,7 +80,7 @@ def agree(name, objective, data, start, case):
 def quick(names):
     """All to be tested, and those that take long only when asked for: a prox that iterates, risk sets."""
     long = {"total_variation_2d", "cox"}
-    return [pytest.param(name, marks=pytest.mark.slow) if name in long else name for name in names]
+    return [pytest.param(name, marks=pytest.mark.deep) if name in long else name for name in names]
 
 
 @pytest.mark.parametrize("name", quick(PENALTIES))

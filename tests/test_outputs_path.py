@@ -122,7 +122,7 @@ def test_classes_are_certified_and_scored(penalty):
     np.testing.assert_allclose(cv.scores[2], np.average(-2 * logs, axis=1, weights=W[held_out]))
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_two_classes_are_the_logistic_model():
     """Of the solutions of two classes, L1 takes one with coefficients b = ±β/2: λ|β| is λ(|b₁| + |b₂|)."""
     y = (LABEL > 0).astype(float)
@@ -133,7 +133,7 @@ def test_two_classes_are_the_logistic_model():
     np.testing.assert_allclose(two.deviance_ratio, one.deviance_ratio, atol=1e-8)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_folds_keep_the_shares_of_classes_and_events():
     kwargs = {"lams": LAMS, "folds": 5}
     for cv, kinds in (
@@ -190,7 +190,7 @@ def test_survival_is_certified_and_scored():
     np.testing.assert_allclose(path.predict(X[:3], path.lams[-1]), np.exp(X[:3] @ path.coef[-1]))
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_survival_targets_may_be_columns_or_a_tuple():
     strata, start = np.arange(N) % 2, SURVIVAL[:, 0] / 4
     full = (SURVIVAL[:, 0], SURVIVAL[:, 1], start, strata)

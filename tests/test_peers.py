@@ -131,7 +131,7 @@ def group_gap(loss, y, b, b0, lam):
 
 
 @pytest.mark.parametrize(
-    ("name", "loss"), [("squared", jr.Squared()), pytest.param("logistic", jr.Logistic(), marks=pytest.mark.slow)]
+    ("name", "loss"), [("squared", jr.Squared()), pytest.param("logistic", jr.Logistic(), marks=pytest.mark.deep)]
 )
 def test_group_lasso_agrees_with_adelie(name, loss):
     case = ADELIE["fits"][name]
@@ -148,7 +148,7 @@ def test_group_lasso_agrees_with_adelie(name, loss):
     np.testing.assert_allclose(path.coef, case["coef"], atol=5e-6)  # coefficients err as the root of a gap does
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_slope_agrees_with_sortedl1():
     weights, lams = np.array(SLOPE["weights"]), SLOPE["lams"]
 

@@ -16,7 +16,7 @@ prune("CNN", CNN(), CNN_LAYERS, [2e-3], seeds=1, loss=0.03, rate=1e-2, steps=400
 """
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_pruned_networks_are_as_accurate_smaller_and_faster():
     # In a process of its own: the flags under which the tests compile would make the training, and the timing, slow.
     done = subprocess.run(

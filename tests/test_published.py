@@ -166,7 +166,7 @@ def test_diabetes_breakpoints():
 COUNTS = json.loads((FOLDER / "counts.json").read_text("utf-8"))["fits"]
 
 
-@pytest.mark.parametrize("name", ["ships", "car_claims", pytest.param("insurance", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["ships", "car_claims", pytest.param("insurance", marks=pytest.mark.deep)])
 def test_counts_and_claims_agree_with_glm(name):
     """Poisson with exposures and gamma with numbers of claims as weights: R's estimates, deviance and null deviance."""
     fit = COUNTS[name]

@@ -71,7 +71,7 @@ def test_a_path_of_linear_programs(q):
     np.testing.assert_allclose(cv.scores[1], expected)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_other_penalties_are_certified_on_real_data():
     """Bounds by duality need no other solver; the share of residuals below is near q where little is penalized."""
     X, y, _ = load_diabetes()
@@ -88,7 +88,7 @@ def test_other_penalties_are_certified_on_real_data():
         assert abs(below - q) <= 11 / 442
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_without_a_penalty_the_residual_judges():
     path = jr.fit_path(X, Y, loss=jr.Quantile(0.7), lams=[0.0])
     assert np.isnan(path.gap[0])
@@ -98,7 +98,7 @@ def test_without_a_penalty_the_residual_judges():
     assert objective(*data, path.coef[0], path.intercept[0]) - by_linear_program(*data) <= 1e-6
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_more_columns_than_rows():
     rng = np.random.default_rng(1)
     X = rng.normal(size=(40, 90)) + rng.normal(size=(40, 1))
@@ -110,7 +110,7 @@ def test_more_columns_than_rows():
         assert objective(*data, path.coef[k], path.intercept[k]) - by_linear_program(*data) <= 1.5e-6 * np.abs(y).mean()
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_folded_penalties_end_in_stationary_points():
     """−Xᵀu is a derivative of MCP, for u in [−q, 1 − q] that is at the end where a residual is not zero."""
     path = jr.fit_path(X, Y, loss=jr.Quantile(0.3), penalty=jr.MCP(), lams=6, lam_min_ratio=0.1)

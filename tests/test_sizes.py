@@ -70,7 +70,7 @@ def data(shape, seed, least):
 
 @pytest.mark.parametrize(
     ("name", "shapes"),
-    [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)],
+    [*QUICK, *(pytest.param(*case, marks=pytest.mark.deep) for case in SLOW)],
     ids=lambda case: case if isinstance(case, str) else str(case[0]),
 )
 def test_data_of_a_near_size_compile_nothing_and_change_no_result(name, shapes, compiled, monkeypatch):

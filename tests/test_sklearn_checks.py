@@ -1,4 +1,4 @@
-"""Every estimator passes scikit-learn's own checks: one of them by default, all of them in the slow and deep parts.
+"""Every estimator passes scikit-learn's own checks: in the slow and deep parts.
 
 Each shape of data compiles programs of its own, which is most of the time.
 """
@@ -17,8 +17,8 @@ from tests.conftest import MAPS
 
 SMALL = {"cv": 3, "alphas": 5, "Cs": 3}
 """Smaller problems for cross-validation; some checks have three rows of a class, which five folds cannot have."""
-QUICK, SLOW = ("Ridge",), ("Lasso", "ElasticNet")
-"""Estimators that are checked by default, and where there is time; the others before a release."""
+SLOW = ("Lasso", "Ridge")
+"""Estimators that are checked where there is time; the others before a release."""
 ESTIMATORS = sorted(name for name in face.__all__ if isinstance(getattr(face, name), type))
 
 
@@ -44,21 +44,11 @@ def run_all(name):
 
 
 @pytest.mark.filterwarnings(f"ignore::{SkipTestWarning.__module__}.{SkipTestWarning.__name__}")
-@pytest.mark.parametrize("name", QUICK)
-def test_checks(name):
-    assert run_all(name) == []
-
-
-@pytest.mark.filterwarnings(f"ignore::{SkipTestWarning.__module__}.{SkipTestWarning.__name__}")
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name in SLOW else pytest.mark.deep)
-        for name in ESTIMATORS
-        if name not in QUICK
-    ],
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else pytest.mark.deep) for name in ESTIMATORS],
 )
-def test_more_checks(name):
+def test_checks(name):
     assert run_all(name) == []
 
 

@@ -287,7 +287,7 @@ print(int((np.asarray(found["bias"]) == 0).sum()))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_parameters_may_be_sharded():
     """On four devices as on one, groups across devices included."""
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"

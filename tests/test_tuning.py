@@ -37,7 +37,7 @@ def bent_diabetes():
     return [(jnp.asarray(Z[rows]), jnp.asarray(t[rows])) for rows in (train, held_out)]
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_two_strengths_beat_a_hundred_points(x64):
     train, held_out = bent_diabetes()
     start = jnp.zeros(64)
