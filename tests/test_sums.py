@@ -402,5 +402,5 @@ def test_leaves_that_hold_no_numbers_pass_through_sums():
         np.testing.assert_array_equal(moved["half"], [0.5, 0.5])
         assert np.isfinite(jax.jit(penalty.lam_max)({name: g for name, g in grads.items() if name != "half"}))
         assert jax.eval_shape(penalty.residual, {"w": params["w"]}, {"w": grads["w"]})["w"].dtype == jnp.float32
-    moved = MOVED[0][0]
+    moved = PseudoHuber(0.3, 0.5) + Monotone()
     assert set(moved.residual(params, grads)) == set(params)
