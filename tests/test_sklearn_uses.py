@@ -86,7 +86,7 @@ def test_inspection():
 
 
 def test_frames_names_and_pickles():
-    polars = pytest.importorskip("polars")
+    import polars
     frame = polars.DataFrame({f"x{j}": X[:, j] for j in range(4)})
     model = ours.Lasso(alpha=1.0).fit(frame, Y)
     assert model.feature_names_in_.tolist() == ["x0", "x1", "x2", "x3"]
