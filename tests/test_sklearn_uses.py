@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import polars
 import pytest
 import sklearn
 import sklearn.linear_model as theirs
@@ -86,7 +87,6 @@ def test_inspection():
 
 
 def test_frames_names_and_pickles():
-    import polars
     frame = polars.DataFrame({f"x{j}": X[:, j] for j in range(4)})
     model = ours.Lasso(alpha=1.0).fit(frame, Y)
     assert model.feature_names_in_.tolist() == ["x0", "x1", "x2", "x3"]
