@@ -13,17 +13,18 @@ import numpy as np
 from jaxreg._result import describe_failures
 from jaxreg.linear import Fits, Problem, fit
 from jaxreg.linear.active.freedom import degrees_of_freedom
-from jaxreg.linear.arguments import LinearData, linear_data, mixes, tolerance
+from jaxreg.linear.arguments import LinearData, is_plain, linear_data, mixes, tolerance
 from jaxreg.linear.design import is_sparse
 from jaxreg.linear.generic import fit_generic, generic_lam_max
 from jaxreg.linear.grid import make_grid, spread
 from jaxreg.linear.groups.fit import fit_groups
 from jaxreg.linear.groups.fit import works as in_groups
 from jaxreg.linear.kinks.fit import fit_split
+from jaxreg.linear.responses import fit_responses, response, response_penalty
 from jaxreg.linear.targets import offsets
 from jaxreg.losses import Loss, Squared
 from jaxreg.losses._base import Coupled, Nonsmooth
-from jaxreg.penalties import L1, Elastic, ElasticNet, Penalty
+from jaxreg.penalties import L1, MCP, SCAD, Elastic, ElasticNet, Penalty
 from jaxreg.plots import PathDisplay
 
 Progress = bool | Callable[[int, int], None]
@@ -216,12 +217,19 @@ def fit_all(
     report: Callable[[int, int], None] | None,
 ) -> tuple[np.ndarray, Fits]:
     """Strengths (R, L), and the fits at them: by the solver that suits the penalty."""
-    if isinstance(penalty, Elastic) and problem.plain:
+    solver = _solver(problem, penalty)
+    if solver == "active set":
         grid = np.stack([make_grid(problem, r, lams, lam_min_ratio) for r in mix])
-        return grid, fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, report)
-    if in_groups(problem, penalty):
+        one, two = grid * mix[:, None], grid * (1 - mix[:, None])
+        return grid, fit_responses(problem, lambda one_of, report: fit(one_of, one, two, tol, report), tol, report)
+    if solver == "group working set":
         grid = spread(problem, functools.partial(generic_lam_max, problem, penalty), lams, lam_min_ratio)
-        return grid[None], fit_groups(problem, penalty, grid, tol, report)
+        if in_groups(problem, penalty):
+            return grid[None], fit_groups(problem, penalty, grid, tol, report)
+        alone = response_penalty(penalty)
+        return grid[None], fit_responses(
+            problem, lambda one_of, report: fit_groups(one_of, alone, grid, tol, report), tol, report
+        )
     grids, fits = [], []
     for r in mix:
         one = _with_mix(penalty, r)
@@ -233,11 +241,12 @@ def fit_all(
 
 
 def _solver(problem: Problem, penalty: Penalty) -> str:
-    if isinstance(penalty, Elastic) and problem.plain:
+    if isinstance(penalty, Elastic) and is_plain(problem.loss):
         return "active set"
     if isinstance(problem.loss, Nonsmooth):
         return "splitting"
-    return "group working set" if in_groups(problem, penalty) else "generic"
+    folded = isinstance(penalty, (MCP, SCAD)) and is_plain(problem.loss)
+    return "group working set" if folded or in_groups(problem, penalty) else "generic"
 
 
 def make_problem(data: LinearData, loss: Loss, weights: np.ndarray, intercept: bool, standardize: bool) -> Problem:
@@ -267,7 +276,11 @@ def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, 
         generic = _solver(problem, penalty) != "active set"
         if np.isnan(df).any() and not generic:
             b = np.concatenate([fits.intercept[:, 0, r, None], fits.slopes[:, 0, r]], axis=1)
-            df = degrees_of_freedom(problem, fits.working, b, grid[r] * (1 - mix[r]), grid[r] * mix[r])
+            b = b.reshape(*b.shape[:2], -1)
+            df = sum(
+                degrees_of_freedom(response(problem, k), fits.working, b[..., k], grid[r] * (1 - mix[r]), grid[r] * mix[r])
+                for k in range(b.shape[2])
+            )
         paths.append(
             Path(
                 lams=grid[r],

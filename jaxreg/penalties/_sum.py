@@ -276,7 +276,8 @@ class Sum(Penalty):
         short = 1 / jnp.where(ridge > 0, ridge, 1)
         best = self._prox_beside(_tree.map_floats(lambda v: v * short.astype(v.dtype), dual), short)
         # Subgradients s of a norm n have s·b = n(b), those of a cone s·b = 0, which leaves the square alone.
-        return jnp.where(ridge > 0, 0.5 * ridge * _tree.vdot(best, best), jnp.nan)
+        slope = _tree.map_floats(lambda b: 0.5 * ridge.astype(b.dtype) * b, best)
+        return jnp.where(ridge > 0, _tree.vdot(slope, best), jnp.nan)
 
     def shrink(self, dual: PyTree) -> jax.Array:
         """Smallest kink / |v| among the entries that nothing else bounds, at most 1."""
