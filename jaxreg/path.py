@@ -12,19 +12,18 @@ import numpy as np
 
 from jaxreg._result import describe_failures
 from jaxreg.linear import Fits, Problem, fit
-from jaxreg.linear.active.freedom import degrees_of_freedom
-from jaxreg.linear.arguments import LinearData, is_plain, linear_data, mixes, tolerance
+from jaxreg.linear.arguments import LinearData, linear_data, mixes, tolerance
 from jaxreg.linear.design import is_sparse
 from jaxreg.linear.generic import fit_generic, generic_lam_max
 from jaxreg.linear.grid import make_grid, spread
 from jaxreg.linear.groups.fit import fit_groups
 from jaxreg.linear.groups.fit import works as in_groups
 from jaxreg.linear.kinks.fit import fit_split
-from jaxreg.linear.responses import fit_responses, response, response_penalty
+from jaxreg.linear.responses import df_of_responses, falls_apart, fit_responses, response_penalty
 from jaxreg.linear.targets import offsets
 from jaxreg.losses import Loss, Squared
 from jaxreg.losses._base import Coupled, Nonsmooth
-from jaxreg.penalties import L1, MCP, SCAD, Elastic, ElasticNet, Penalty
+from jaxreg.penalties import L1, Elastic, ElasticNet, Penalty
 from jaxreg.plots import PathDisplay
 
 Progress = bool | Callable[[int, int], None]
@@ -220,15 +219,15 @@ def fit_all(
     solver = _solver(problem, penalty)
     if solver == "active set":
         grid = np.stack([make_grid(problem, r, lams, lam_min_ratio) for r in mix])
-        one, two = grid * mix[:, None], grid * (1 - mix[:, None])
-        return grid, fit_responses(problem, lambda one_of, report: fit(one_of, one, two, tol, report), tol, report)
+        l1, l2 = grid * mix[:, None], grid * (1 - mix[:, None])
+        return grid, fit_responses(problem, lambda one, report: fit(one, l1, l2, tol, report), tol, report)
     if solver == "group working set":
-        grid = spread(problem, functools.partial(generic_lam_max, problem, penalty), lams, lam_min_ratio)
+        lams = spread(problem, functools.partial(generic_lam_max, problem, penalty), lams, lam_min_ratio)
         if in_groups(problem, penalty):
-            return grid[None], fit_groups(problem, penalty, grid, tol, report)
+            return lams[None], fit_groups(problem, penalty, lams, tol, report)
         alone = response_penalty(penalty)
-        return grid[None], fit_responses(
-            problem, lambda one_of, report: fit_groups(one_of, alone, grid, tol, report), tol, report
+        return lams[None], fit_responses(
+            problem, lambda one, report: fit_groups(one, alone, lams, tol, report), tol, report
         )
     grids, fits = [], []
     for r in mix:
@@ -241,12 +240,11 @@ def fit_all(
 
 
 def _solver(problem: Problem, penalty: Penalty) -> str:
-    if isinstance(penalty, Elastic) and is_plain(problem.loss):
+    if isinstance(penalty, Elastic) and falls_apart(problem, penalty):
         return "active set"
     if isinstance(problem.loss, Nonsmooth):
         return "splitting"
-    folded = isinstance(penalty, (MCP, SCAD)) and is_plain(problem.loss)
-    return "group working set" if folded or in_groups(problem, penalty) else "generic"
+    return "group working set" if in_groups(problem, penalty) or falls_apart(problem, penalty) else "generic"
 
 
 def make_problem(data: LinearData, loss: Loss, weights: np.ndarray, intercept: bool, standardize: bool) -> Problem:
@@ -276,11 +274,7 @@ def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, 
         generic = _solver(problem, penalty) != "active set"
         if np.isnan(df).any() and not generic:
             b = np.concatenate([fits.intercept[:, 0, r, None], fits.slopes[:, 0, r]], axis=1)
-            b = b.reshape(*b.shape[:2], -1)
-            df = sum(
-                degrees_of_freedom(response(problem, k), fits.working, b[..., k], grid[r] * (1 - mix[r]), grid[r] * mix[r])
-                for k in range(b.shape[2])
-            )
+            df = df_of_responses(problem, fits.working, b, grid[r] * (1 - mix[r]), grid[r] * mix[r])
         paths.append(
             Path(
                 lams=grid[r],

@@ -8,13 +8,23 @@ from typing import Any
 import numpy as np
 
 from jaxreg._result import Result
+from jaxreg.linear.active.freedom import degrees_of_freedom
+from jaxreg.linear.arguments import is_plain
 from jaxreg.linear.columns import Data, gather
 from jaxreg.linear.null import fit_null
 from jaxreg.linear.problem import Fits, Problem
+from jaxreg.penalties import MCP, SCAD, Elastic, Penalty
 
 Report = Callable[[int, int], None] | None
 Solver = Callable[[Problem, Report], Fits]
 """Fits of a problem of one response; the other argument is called with the number of λ done and their total."""
+
+
+def falls_apart(problem: Problem, penalty: Penalty) -> bool:
+    """Whether loss and penalty are sums over responses, all alike."""
+    if not (is_plain(problem.loss) and isinstance(penalty, (Elastic, MCP, SCAD))):
+        return False
+    return np.ndim(penalty.weight) < 2 or np.shape(penalty.weight)[1] == 1
 
 
 def response(problem: Problem, k: int) -> Problem:
@@ -25,9 +35,7 @@ def response(problem: Problem, k: int) -> Problem:
     one = Data(data.target[:, k], data.offset[:, k], data.weights)
     unpenalized = np.flatnonzero(problem.factor == 0)
     free = gather(problem.design, problem.views, unpenalized, unpenalized.size, problem.intercept)
-    return dataclasses.replace(
-        problem, data=one, null=fit_null(problem.design, problem.views, problem.loss, one, free)
-    )
+    return dataclasses.replace(problem, data=one, null=fit_null(problem.design, problem.views, problem.loss, one, free))
 
 
 def response_penalty(penalty: Any) -> Any:
@@ -66,11 +74,17 @@ def fit_responses(problem: Problem, solve: Solver, tol: float, report: Report) -
         slopes=slopes,
         gap=gap,
         kkt=kkt,
-        deviance=sum(fit.deviance for fit in fits),
+        deviance=np.sum([fit.deviance for fit in fits], axis=0),
         result=np.where(missed, np.max([fit.result for fit in fits], axis=0), Result.CONVERGED).astype(np.int32),
-        steps=sum(fit.steps for fit in fits),
-        df=sum(fit.df for fit in fits),
+        steps=np.sum([fit.steps for fit in fits], axis=0),
+        df=np.sum([fit.df for fit in fits], axis=0),
     )
+
+
+def df_of_responses(problem: Problem, working: np.ndarray, b: np.ndarray, l2: np.ndarray, l1: np.ndarray) -> np.ndarray:
+    """Degrees of freedom (L,) of all responses, as `degrees_of_freedom` finds them of one, for b (L, 1 + a, …)."""
+    each = np.moveaxis(b.reshape(*b.shape[:2], -1), 2, 0)
+    return np.sum([degrees_of_freedom(response(problem, k), working, b, l2, l1) for k, b in enumerate(each)], axis=0)
 
 
 def _share(report: Report, k: int, count: int) -> Report:

@@ -264,8 +264,10 @@ class Sum(Penalty):
         return jnp.where(jnp.isnan(top), top, jnp.where(possible, found, jnp.inf))
 
     def conjugate(self, dual: PyTree) -> jax.Array:
-        """v·b − g(b) at the b that is best: entry by entry of elastic penalties and an interval, and ρ/2‖b‖² of norms
-        of groups beside a square ρ/2‖b‖², where b is the prox of the norms at v/ρ. Others: NaN.
+        """v·b − g(b) at the b that is best, of two kinds of sums; NaN of others.
+
+        Elastic penalties and an interval go entry by entry. Of norms of groups beside a square ρ/2‖b‖² (and L1
+        penalties and signs) it is ρ/2‖b‖², where b is the prox of all but the square at v/ρ, in a step of 1/ρ.
         """
         dual = _tree.map_floats(_tree.wide, dual)
         if consists_of(self, (Elastic, Interval)) and Role.SMOOTH not in self.roles:

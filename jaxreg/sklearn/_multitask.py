@@ -9,7 +9,7 @@ from sklearn.model_selection import check_cv
 from jaxreg import _check
 from jaxreg.penalties import L2, L21, Penalty
 from jaxreg.sklearn._base import LinearRegressor, Router, boolean, training_weights
-from jaxreg.sklearn._fit import SQUARED, Batch, fit_sets, join_mixes, warn_astray
+from jaxreg.sklearn._fit import SQUARED, Batch, absolute_gap, fit_sets, join_mixes, warn_astray
 from jaxreg.sklearn._linear import penalty_of, strengths
 from jaxreg.sklearn._linear_cv import held_out_mse
 from jaxreg.sklearn._types import Array, Features
@@ -20,33 +20,6 @@ def rows_penalty(l1_ratio: float) -> Penalty:
     if l1_ratio in (0, 1):
         return L21() if l1_ratio else L2()
     return L21(l1_ratio) + L2(1 - l1_ratio)
-
-
-def row_gap(
-    X: Features, Y: Array, weights: Array, coef: Array, level: Array, lam: float, l1_ratio: float, intercept: bool
-) -> float:
-    """Duality gap in units of 1/(2W) Σ w ‖y − x'B − b₀‖² + λ(r Σ ‖B_j‖₂ + (1 − r)/2 ‖B‖²).
-
-    The residual is the dual point. With r = 1 it is shrunk into the dual ball; else the conjugate of the penalty,
-    Σ (‖v_j‖ − λr)₊² / (2λ(1 − r)), is finite everywhere.
-    """
-    share = weights / weights.sum()
-    residual = Y - np.asarray(X @ coef) - level
-    if intercept:
-        residual = residual - share @ residual
-    hard, soft = lam * l1_ratio, lam * (1 - l1_ratio)
-    size = np.linalg.norm(np.asarray(X.T @ (residual * share[:, None])), axis=1)
-    shrink = 1.0 if soft > 0 else min(1.0, hard / max(size.max(), 1e-300))
-    dual = shrink * residual
-
-    def square(rows: Array) -> float:
-        return 0.5 * float(share @ np.square(rows).sum(axis=1))
-
-    norms = np.linalg.norm(coef, axis=1)
-    primal = square(residual) + hard * norms.sum() + 0.5 * soft * np.square(norms).sum()
-    conjugate = np.square(np.maximum(size - hard, 0)).sum() / (2 * soft) if soft > 0 else 0.0
-    centered = Y - share @ Y if intercept else Y
-    return max(0.0, primal - (square(centered) - square(centered - dual) - conjugate))
 
 
 class _Rows(LinearRegressor):
@@ -65,14 +38,14 @@ class _Rows(LinearRegressor):
             raise ValueError(f"y must have shape (n, k), one column for each task, got {y.shape}; for one use {plain}")
         return X, y.astype(np.float64), weights
 
-    def _keep(self, X: Features, y: Array, weights: Array, fits: Batch, at: tuple[int, int], mix: float) -> None:
+    def _keep(self, X: Features, y: Array, fits: Batch, at: tuple[int, int]) -> None:
         """Set what was fitted, at a mix and strength of the fit to all rows."""
         coef, level = fits.coef[0][at], fits.intercept[0][at]
         if y.shape[1] == 1:
             coef, level = coef.reshape(-1, 1), level.reshape(1)
         self.coef_ = coef.T.astype(X.dtype)
         self.intercept_ = level.astype(X.dtype)
-        self.dual_gap_ = row_gap(X, y, weights, coef, level, float(fits.lams[0][at]), mix, self.fit_intercept)
+        self.dual_gap_ = float(absolute_gap(fits)[0][at])
         self.n_iter_ = max(1, int(fits.steps[0][at]))
 
     def _fits(self, X: Features, y: Array, weights: Array, sets: Array, grids: list[Array], mixes: Any) -> Batch:
@@ -125,7 +98,7 @@ class _RowsAt(_Rows):
         X, y, weights = self._several(X, y, sample_weight)
         fits = self._fits(X, y, weights, weights[None], [np.array([self.alpha])], [self._mix()])
         warn_astray(fits.astray, self.tol, type(self).__name__)
-        self._keep(X, y, weights, fits, (0, 0), self._mix())
+        self._keep(X, y, fits, (0, 0))
         return self
 
 
@@ -174,7 +147,7 @@ class _RowsCV(Router, _Rows):
         self.alpha_ = float(grids[r][at])
         if hasattr(self, "l1_ratio"):
             self.l1_ratio_ = float(ratios[r])
-        self._keep(X, y, weights, fits, (r, at), float(ratios[r]))
+        self._keep(X, y, fits, (r, at))
         return self
 
 
@@ -189,7 +162,7 @@ class MultiTaskElasticNet(_RowsAt):
         fit_intercept: whether to fit b₀, (k,).
         copy_X: without effect: X is never written to.
         max_iter: without effect: the engine has a budget of its own.
-        tol: duality gap (at 0 < l1_ratio < 1 relative gradient) beyond which a `ConvergenceWarning` says so.
+        tol: duality gap, relative to the null model's objective, beyond which a `ConvergenceWarning` says so.
         warm_start: without effect: solutions do not depend on where one starts.
         random_state: without effect: nothing is random.
         selection: without effect: no coordinate descent is done.
@@ -197,7 +170,7 @@ class MultiTaskElasticNet(_RowsAt):
     Attributes:
         coef_: (k, p).
         intercept_: (k,).
-        dual_gap_: duality gap in units of the objective.
+        dual_gap_: duality gap in units of the objective; NaN at alpha = 0.
         n_iter_: steps of the engine.
 
     Source: Obozinski, Taskar & Jordan (2010), "Joint covariate selection and joint subspace selection for multiple

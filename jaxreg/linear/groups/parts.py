@@ -103,7 +103,7 @@ def parts_of(penalty: Penalty, p: int, outputs: tuple[int, ...] = ()) -> Parts:
         bare["groups"] = Groups.of(np.zeros(1))
     if isinstance(whole, SparseGroupLasso):
         bare["entry_weight"] = None
-    kind: Kind = dataclasses.replace(whole, **bare)  # type: ignore[type-var]
+    kind: Radial = dataclasses.replace(whole, **bare)  # type: ignore[type-var]
     return Parts(whole, Ridged(kind, ridge) if ridge else kind, labels, weight, kink.reshape(p, -1)[:, 0])
 
 

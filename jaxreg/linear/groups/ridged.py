@@ -1,4 +1,4 @@
-"""What a penalty makes of the norm of a group; and a norm with a square beside it, which is an elastic net of groups."""
+"""What a penalty makes of the norm of a group; and a norm with a square beside it: an elastic net of groups."""
 
 import dataclasses
 from typing import Any, Self
