@@ -22,6 +22,8 @@ X = gaussian(N, P, 0.4)[0] * np.linspace(0.5, 2.0, P) + np.arange(P)
 B = np.where(np.arange(P)[:, None] < 4, RNG.normal(size=(P, K)), 0)
 Y = (X - X.mean(axis=0)) @ B + RNG.normal(size=(N, K))
 W, OFFSET = uneven_weights(N), RNG.normal(scale=0.3, size=(N, K))
+LABEL = np.argmax(Y - Y.mean(axis=0), axis=1)
+COUNT = RNG.poisson(np.exp(0.3 * (Y - Y.mean(axis=0)))).astype(float)
 LABELS = np.array([3, 0, 1, 1, 3, 3, 2, 0, 1, 4, 4, 2])
 FACTORS = np.r_[0.0, np.linspace(0.5, 2.0, P - 1)]
 SOLVER = "group working set"
@@ -34,17 +36,19 @@ CASES = {
     "rows": (jr.L21(weight=FACTORS), {"sample_weight": W, "offset": OFFSET}),
     "elastic": (jr.L21(0.5, weight=FACTORS) + jr.L2(0.2), {"intercept": False}),
     "groups": (jr.GroupLasso(groups=LABELS) + jr.L2(0.1), {"sample_weight": W}),
+    "classes": (jr.L21(weight=FACTORS), {"sample_weight": W, "offset": OFFSET, "loss": jr.Multinomial(), "y": LABEL}),
+    "counts": (jr.GroupLasso(groups=LABELS), {"loss": jr.Poisson(), "y": COUNT}),
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [n if n != "counts" else pytest.param(n, marks=pytest.mark.slow) for n in CASES])
 def test_rows_and_groups_of_rows_as_by_the_generic_path(name, monkeypatch):
     penalty, options = CASES[name]
-    options = {"penalty": penalty, "lams": LAMS, "lam_min_ratio": 0.03, "tol": 1e-9} | options
-    fast = jr.fit_path(X, Y, **options)
+    options = {"y": Y, "penalty": penalty, "lams": LAMS, "lam_min_ratio": 0.03, "tol": 1e-9} | options
+    fast = jr.fit_path(X, **options)
     assert fast.stats["solver"] == SOLVER
     monkeypatch.setattr("jaxreg.path.in_groups", lambda problem, penalty: False)
-    slow = jr.fit_path(X, Y, **options)
+    slow = jr.fit_path(X, **options)
     assert slow.stats["solver"] == "generic"
     for path in (fast, slow):
         assert (path.result == jr.Result.CONVERGED).all()
@@ -55,9 +59,9 @@ def test_rows_and_groups_of_rows_as_by_the_generic_path(name, monkeypatch):
     np.testing.assert_allclose(fast.deviance_ratio, slow.deviance_ratio, atol=1e-6)
     # Rows are zero as a whole, and so are groups of them; but no norm holds the first one of two cases.
     used = (fast.coef != 0).any(axis=2)
-    assert used[0].sum() == (name != "groups")
+    assert used[0].sum() == (name not in ("groups", "counts"))
     assert ((fast.coef != 0).all(axis=2) == used).all()
-    if name == "groups":
+    if name in ("groups", "counts"):
         assert all((used[:, g == LABELS] == used[:, g == LABELS][:, :1]).all() for g in range(5))
 
 

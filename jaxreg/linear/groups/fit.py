@@ -21,6 +21,7 @@ from jaxreg.linear.groups.judge import Certificate, certify
 from jaxreg.linear.groups.parts import apart, entering, in_groups, in_rows, parts_of, team_of, weighted
 from jaxreg.linear.problem import Fits, Problem
 from jaxreg.losses import Squared
+from jaxreg.losses._base import Coupled, Nonsmooth
 from jaxreg.penalties import Penalty
 
 ALL_COLUMNS = 128
@@ -42,13 +43,15 @@ SHARPER = 3
 
 
 def works(problem: Problem, penalty: Penalty) -> bool:
-    """Whether group working sets solve this: a penalty that they know, and a smooth loss of one prediction.
+    """Whether group working sets solve this: a penalty that they know, and a smooth loss of separate samples.
 
-    Squared error may be of several, with groups of rows, and of a square beside the penalty.
+    Of several predictions groups are of whole rows. A square beside the penalty goes with squared error alone.
     """
+    if isinstance(problem.loss, (Coupled, Nonsmooth)):
+        return False
     core, _ = apart(penalty)
     known = in_groups(core) if problem.data.offset.ndim == 1 else in_rows(core)
-    return known and (isinstance(problem.loss, Squared) or (problem.plain and core is penalty))
+    return known and (isinstance(problem.loss, Squared) or core is penalty)
 
 
 class _Piece(NamedTuple):

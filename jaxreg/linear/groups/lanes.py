@@ -12,6 +12,7 @@ from jaxreg.linear.active.chunk import GENTLE, SHORT, SLOW, WHOLE, Samples
 from jaxreg.linear.active.grams import Store, gram_of
 from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Data
+from jaxreg.linear.groups.joint import Model, begun, empty, minimize_joint
 from jaxreg.linear.groups.parts import Team, norms, residual, spread, value
 from jaxreg.linear.groups.ridged import Kind
 from jaxreg.linear.groups.steps import minimize, steps_of
@@ -171,6 +172,24 @@ def _smooth(loss: Loss, prepared: tuple[Samples, jax.Array], kind: Kind, task: T
     return jax.lax.scan(step, (carry, b, nowhere, nowhere), task.lams)[1]
 
 
+def _joint(loss: Loss, prepared: tuple[Samples, jax.Array], kind: Kind, task: Task, *, size: int) -> Chunk:
+    """Solve a chunk for a smooth loss of several predictions."""
+    samples, free = prepared
+    team = task.team._replace(free=free)
+
+    def step(carry: Any, lam: jax.Array) -> tuple[Any, Chunk]:
+        (state, back, last, far), model = carry, Model(loss, samples, kind.at(lam), team)
+        here = model.place(state, state.b)
+        there = model.place(state, _ahead(team, state.b, back, lam, last, far))
+        first = jax.tree.map(lambda x, y: jnp.where(there.height < here.height, x, y), there, here)
+        end = minimize_joint(model, begun(first), task.tol, task.budget, size)
+        return (end, state.b, lam, last), Chunk(end.b, end.rounds)
+
+    b = jnp.where(alike(free, task.start), task.start, 0)
+    nowhere = jnp.asarray(jnp.nan)
+    return jax.lax.scan(step, (empty(b, samples.offset), b, nowhere, nowhere), task.lams)[1]
+
+
 @program()
 def _prepare(loss: Loss, data: Data, store: Store, task: Task) -> tuple[Any, ...]:
     """What the solver asks of the store, whose size it need not know: a Gram, or samples; and which may be nonzero."""
@@ -190,6 +209,8 @@ def _prepare(loss: Loss, data: Data, store: Store, task: Task) -> tuple[Any, ...
 def _run(loss: Loss, prepared: Any, kind: Kind, task: Task, *, size: int) -> Chunk:
     if isinstance(loss, Squared):
         return _squared(prepared, kind, task, size=size)
+    if task.start.ndim > 1:
+        return _joint(loss, prepared, kind, task, size=size)
     return _smooth(loss, prepared, kind, task, size=size)
 
 

@@ -172,6 +172,41 @@ def residual(kind: Kind, team: Team, b: jax.Array, g: jax.Array) -> jax.Array:
     return rest * spread(team, cut, b)
 
 
+def asleep(team: Team, b: jax.Array) -> jax.Array:
+    """Which entries of b (d, …) only a step from zero can move: zero, or of a group of zeros."""
+    still = spread(team, norms(team, b) == 0, b)
+    return jnp.where(alike(team.kink > 0, b), b == 0, still)
+
+
+class Nearby(NamedTuple):
+    """What Σ φ(‖b_g‖) is near b, up to second order.
+
+    Its gradient is `pull` (d, …), and its Hessian diag(extra) + along · unit unitᵀ within groups; both (d,), and the
+    units (d, …). Of groups (d,): their norms, and which are nonzero or not held at zero.
+    """
+
+    norm: jax.Array
+    awake: jax.Array
+    pull: jax.Array
+    unit: jax.Array
+    extra: jax.Array
+    along: jax.Array
+
+
+def nearby(kind: Kind, team: Team, b: jax.Array, tame: jax.Array | bool) -> Nearby:
+    """Differentiate at b (d, …). Tame, without its concave part, the model lies above a folded penalty."""
+    norm = norms(team, b)
+    slope, curve = jax.jvp(lambda x: kind.group_slope(x, team.weight), (norm,), (jnp.ones_like(norm),))
+    curve = jnp.where(tame, jnp.maximum(curve, 0), curve)
+    alive = norm > 0
+    across = jnp.where(alive, slope / jnp.where(alive, norm, 1), 0)
+    unit = b / spread(team, jnp.where(alive, norm, 1), b)
+    along = jnp.where(alive, curve - across, 0)
+    return Nearby(
+        norm, alive | (team.weight == 0), spread(team, slope, b) * unit, unit, across[team.label], along[team.label]
+    )
+
+
 def team_of(parts: Parts, columns: np.ndarray, width: int, intercept: bool) -> Team:
     """Groups of working columns, sorted by group, padded to a width; with an intercept of its own in front."""
     first = int(intercept)

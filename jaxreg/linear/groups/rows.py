@@ -1,5 +1,8 @@
 """Newton systems of several outputs that share a Gram: as many unknowns as rows, whatever the number of outputs."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -42,29 +45,63 @@ def solve_rows(
 
     Source: Woodbury (1950), "Inverting modified matrices", Memorandum Report 42, Princeton.
     """
-    most = jnp.max(jnp.where(active, jnp.diagonal(gram), 0))
-    most = jnp.where(most > 0, most, 1)
 
     def solve(at: jax.Array, real: jax.Array, count: jax.Array) -> jax.Array:
-        s = at.size
-        system = jnp.where(real[:, None] & real, gram[at][:, at], 0)
-        inverse = invert_last(system + jnp.diag(jnp.where(real, extra[at] + JITTER * most, 1)), count)
-        # Nothing that is not real is anybody's unit.
-        way = jnp.where(real[:, None], jnp.sqrt(jnp.maximum(-along[at], 0))[:, None] * unit[at], 0)
-        first = dot(inverse, jnp.where(real[:, None], right[at], 0))
-        core, z = inverse * dot(way, way.T), jnp.sum(way * first, axis=1)
-        if not alone:
-            # Groups are numbered so that the last one comes last.
-            new = (label[at[1:]] != label[at[:-1]]) | ~real[:-1]
-            group = s - 1 - jnp.cumsum(jnp.append(new, False)[::-1])[::-1]
-            core, z = _merged(_merged(core, group).T, group), _merged(z, group)
-        z = solve_last((1 + JITTER) * jnp.eye(s) - core, z, count)
-        z = z if alone else z[group]
-        return first + dot(inverse, way * z[:, None])
+        parts = prepare(gram, label, extra, along, unit, at, real, count, alone=alone)
+        return parts.solve(jnp.where(real[:, None], right[at], 0), lambda z: solve_last(parts.core, z, count))
 
     return by_size(solve, active, SHARES)
 
 
-def _merged(x: jax.Array, group: jax.Array) -> jax.Array:
+class Woodbury(NamedTuple):
+    """What solves a system of s rows, of which the last ones are real."""
+
+    inverse: jax.Array
+    """P⁻¹, (s, s)."""
+    way: jax.Array
+    """The units times s, (s, k)."""
+    core: jax.Array
+    """The matrix of the system for z, (s, s)."""
+    group: jax.Array | None
+    """Each row's place in z, (s,), if that is not its own."""
+
+    def solve(self, right: jax.Array, inner: Callable[[jax.Array], jax.Array]) -> jax.Array:
+        """Solve for right (s, k), 0 where not real, by what solves for z."""
+        first = dot(self.inverse, right)
+        z = inner(_merged(jnp.sum(self.way * first, axis=1), self.group))
+        z = z if self.group is None else z[self.group]
+        return first + dot(self.inverse, self.way * z[:, None])
+
+
+def prepare(
+    gram: jax.Array,
+    label: jax.Array,
+    extra: jax.Array,
+    along: jax.Array,
+    unit: jax.Array,
+    at: jax.Array,
+    real: jax.Array,
+    count: jax.Array,
+    *,
+    alone: bool,
+) -> Woodbury:
+    """Prepare to solve for rows `at` (s,), of which the last `count` are real; other arguments as in `solve_rows`."""
+    s = at.size
+    system = jnp.where(real[:, None] & real, gram[at][:, at], 0)
+    most = jnp.max(jnp.diagonal(system))
+    most = jnp.where(most > 0, most, 1)
+    inverse = invert_last(system + jnp.diag(jnp.where(real, extra[at] + JITTER * most, 1)), count)
+    # Nothing that is not real is anybody's unit.
+    way = jnp.where(real[:, None], jnp.sqrt(jnp.maximum(-along[at], 0))[:, None] * unit[at], 0)
+    core, group = inverse * dot(way, way.T), None
+    if not alone:
+        # Groups are numbered so that the last one comes last.
+        new = (label[at[1:]] != label[at[:-1]]) | ~real[:-1]
+        group = s - 1 - jnp.cumsum(jnp.append(new, False)[::-1])[::-1]
+        core = _merged(_merged(core, group).T, group)
+    return Woodbury(inverse, way, (1 + JITTER) * jnp.eye(s) - core, group)
+
+
+def _merged(x: jax.Array, group: jax.Array | None) -> jax.Array:
     """Sum over the rows of each group, (s, …)."""
-    return jax.ops.segment_sum(x, group, num_segments=group.size)
+    return x if group is None else jax.ops.segment_sum(x, group, num_segments=group.size)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.groups.eliminate import JITTER, by_size, solve_last
-from jaxreg.linear.groups.parts import Team, norms, residual, spread, sums, value
+from jaxreg.linear.groups.parts import Team, asleep, nearby, residual, spread, sums, value
 from jaxreg.linear.groups.ridged import Kind
 from jaxreg.linear.groups.rows import solve_rows
 from jaxreg.linear.outputs import alike
@@ -96,7 +96,7 @@ def minimize(
         after = placed(state, b, g)
         failed = t == 0
         # Groups that should leave zero need a sweep; Newton steps that go well do not.
-        wanted = jnp.any(_asleep(team, b) & (jnp.abs(after.residual) > jnp.maximum(tol, 0.1 * after.violation)))
+        wanted = jnp.any(asleep(team, b) & (jnp.abs(after.residual) > jnp.maximum(tol, 0.1 * after.violation)))
         return after._replace(
             sweep=failed | (t < 1) | wanted | (after.violation > 0.5 * state.violation),
             tame=jnp.where(failed & (state.tame == 0), TAME, jnp.maximum(state.tame - 1, 0)),
@@ -106,15 +106,9 @@ def minimize(
     yes = jnp.asarray(True)
     zero = jnp.asarray(0)
     state = placed(_State(b, g, b, jnp.zeros(()), yes, zero, zero), jnp.where(alike(team.free, b), b, 0), g)
-    state = state._replace(sweep=jnp.any(_asleep(team, state.b) & (jnp.abs(state.residual) > tol)))
+    state = state._replace(sweep=jnp.any(asleep(team, state.b) & (jnp.abs(state.residual) > tol)))
     end = jax.lax.while_loop(lambda s: (s.violation > tol) & (s.rounds < budget), body, state)
     return Found(end.b, end.g, end.violation, end.rounds)
-
-
-def _asleep(team: Team, b: jax.Array) -> jax.Array:
-    """Which coordinates only a sweep can move: zero, or of a group of zeros."""
-    still = spread(team, norms(team, b) == 0, b)
-    return jnp.where(alike(team.kink > 0, b), b == 0, still)
 
 
 def sweep(
@@ -157,22 +151,15 @@ def newton(
     gram: jax.Array, b: jax.Array, g: jax.Array, kind: Kind, team: Team, tame: jax.Array, size: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Newton step on what is not zero, with a line search: b, gradient and the step's length, 0 if it failed."""
-    norm = norms(team, b)
-    slope, curve = jax.jvp(lambda x: kind.group_slope(x, team.weight), (norm,), (jnp.ones_like(norm),))
-    # Without its concave part the model lies above a folded penalty, and its full step descends.
-    curve = jnp.where(tame, jnp.maximum(curve, 0), curve)
-    alive = norm > 0
-    across = jnp.where(alive, slope / jnp.where(alive, norm, 1), 0)
-    unit = b / spread(team, jnp.where(alive, norm, 1), b)
+    near = nearby(kind, team, b, tame)
+    norm, label = near.norm, team.label
     kinked = alike(team.kink > 0, b)
-    awake = spread(team, alive | (team.weight == 0), b)
-    active = alike(team.free, b) & jnp.where(kinked, b != 0, awake)
-    steep = jnp.where(active, g + spread(team, slope, b) * unit + alike(kind.lam * team.kink, b) * jnp.sign(b), 0)
-    extra, along = across[team.label], jnp.where(alive, curve - across, 0)[team.label]
+    active = alike(team.free, b) & jnp.where(kinked, b != 0, spread(team, near.awake, b))
+    steep = jnp.where(active, g + near.pull + alike(kind.lam * team.kink, b) * jnp.sign(b), 0)
     if b.ndim > 1:
-        move = -solve_rows(gram, team.label, extra, along, unit, active[:, 0], steep, alone=size == 1)
+        move = -solve_rows(gram, label, near.extra, near.along, near.unit, active[:, 0], steep, alone=size == 1)
     else:
-        move = -_solve(gram, team.label, extra, along, unit, active, steep)
+        move = -_solve(gram, label, near.extra, near.along, near.unit, active, steep)
     downhill = jnp.sum(steep * move)
     sound = jnp.all(jnp.isfinite(move)) & (downhill < 0)
     move, downhill = jnp.where(sound, move, 0), jnp.where(sound, downhill, 0)
@@ -182,7 +169,7 @@ def newton(
     def trial(t: jax.Array) -> _Trial:
         to = b + t * move
         to = jnp.where(kinked & (to * b < 0), 0, to)
-        gone = alive & (team.weight > 0) & (sums(team, b * to) <= 0)
+        gone = (norm > 0) & (team.weight > 0) & (sums(team, b * to) <= 0)
         to = jnp.where(spread(team, gone, b), 0, to)
         way = to - b
         ahead = g + dot(gram, way)
