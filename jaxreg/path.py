@@ -159,11 +159,13 @@ def fit_path(
         y: target, (n,); 0 or 1 for `Logistic`; (n, k) for k responses, over which the loss is summed; labels 0 … k − 1
             or shares (n, k) for `Multinomial`; columns time, event[, start, strata] for `Cox`, which has no intercept.
         loss: any smooth one, `Squared()` unless given.
-        penalty: `L1()` unless given; any but `Masked` and `Blocks`. With one output, `L1`, `L2` and `ElasticNet`, with
-            penalty factors as their `weight`, are solved by active sets; `GroupLasso`, `SparseGroupLasso`, `GroupMCP`,
-            `GroupSCAD`, `MCP` and `SCAD` by working sets of groups; all else by accelerated proximal gradients, which
-            is slower and certified alike. Where a sample has k outputs, coefficients are (p, k): `L21` keeps or
-            drops features for all outputs together, and a weight of p factors is that of the rows. Its own strength is
+        penalty: `L1()` unless given; any but `Masked` and `Blocks`. `L1`, `L2` and `ElasticNet`, with penalty factors
+            as their `weight`, are solved by active sets; `GroupLasso`, `SparseGroupLasso`, `GroupMCP`, `GroupSCAD`,
+            `MCP` and `SCAD` by working sets of groups; all else by accelerated proximal gradients, which is slower and
+            certified alike. Where a sample has k outputs, coefficients are (p, k): `L21` keeps or drops features for
+            all outputs together, by working sets, as `GroupLasso` does with groups of them (for squared error with an
+            `L2` beside them, too), and a weight of p factors is that of the rows; penalties of single entries go the
+            way of one output if the loss adds outputs up, and to the gradients if not (`Multinomial`). Its own strength is
             not used; those of the members of a sum are, as relative ones. A solution of one that is not convex is
             stationary, and near that of the λ before.
         lams: number of strengths, or the strengths in any order; they come back in decreasing order.
