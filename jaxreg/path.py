@@ -165,9 +165,9 @@ def fit_path(
             certified alike. Where a sample has k outputs, coefficients are (p, k): `L21` keeps or drops features for
             all outputs together, by working sets, as `GroupLasso` does with groups of them (for squared error with an
             `L2` beside them, too), and a weight of p factors is that of the rows; penalties of single entries go the
-            way of one output if the loss adds outputs up, and to the gradients if not (`Multinomial`). Its own strength is
-            not used; those of the members of a sum are, as relative ones. A solution of one that is not convex is
-            stationary, and near that of the λ before.
+            way of one output if the loss adds outputs up, and to the gradients if not (`Multinomial`). Its own
+            strength is not used; those of the members of a sum are, as relative ones. A solution of one that is not
+            convex is stationary, and near that of the λ before.
         lams: number of strengths, or the strengths in any order; they come back in decreasing order.
         lam_min_ratio: smallest strength as a share of the largest, for a number of strengths.
         sample_weight: weights w ≥ 0, (n,).
