@@ -116,6 +116,19 @@ def test_more_columns_than_rows_in_folds_each_on_columns_of_its_own():
         assert row_residual(gradient, b * scale[:, None], lam) <= 1e-6 * cv.lams[0]
 
 
+@pytest.mark.parametrize("loss", [jr.Squared(), jr.Multinomial()], ids=["squared", "classes"])
+def test_duplicate_columns_cost_few_rounds_more(loss):
+    """Of rows that may share what they explain in any way, solutions are many."""
+    twice = np.hstack([X[:, :6], X[:, :6]])
+    y = Y if isinstance(loss, jr.Squared) else LABEL
+    path = jr.fit_path(twice, y, loss=loss, penalty=jr.L21(weight=np.tile(FACTORS[6:], 2)), lams=LAMS)
+    assert (path.result == jr.Result.CONVERGED).all()
+    assert path.nonzero.max() > 6
+    assert path.stats["steps"].max() <= 25
+    single = jr.fit_path(X[:, :6], y, loss=loss, penalty=jr.L21(weight=FACTORS[6:]), lams=path.lams, tol=1e-9)
+    np.testing.assert_allclose(path.coef[:, :6] + path.coef[:, 6:], single.coef, atol=1e-4)
+
+
 def test_one_batch_as_on_an_accelerator_gives_the_same(monkeypatch):
     fit = functools.partial(jr.cross_validate, X, Y, penalty=jr.L21(), lams=LAMS, lam_min_ratio=0.03)
     alone = fit(folds=3)
@@ -156,7 +169,7 @@ def test_the_newton_system_of_rows_is_that_of_all_entries(x64):
         extra, along = 1 / norm, -RNG.uniform(0.5, 1.0, size=d)[groups] / norm
         unit = b / norm[:, None]
         alone = groups is not label
-        x = solve_rows(gram, groups, extra, along, unit, jnp.asarray(active), right, alone=alone)
+        x = solve_rows(gram, groups, extra, along, unit, jnp.asarray(active), right, 1e-13, alone=alone)
         whole = np.kron(gram + np.diag(extra), np.eye(k))
         same = np.repeat(groups, k)[:, None] == np.repeat(groups, k)
         whole += np.where(same, np.repeat(along, k) * np.outer(unit.ravel(), unit.ravel()), 0)

@@ -23,6 +23,8 @@ from jaxreg.losses import Loss
 
 FORCING, CONJUGATE = 0.02, 60
 """Share of a Newton system's right side that conjugate gradients leave, and the most of them."""
+JITTER = 1e-5
+"""Of the preconditioner, see `rows.solve_rows`."""
 ROUNDS = 3
 """Most rounds of the inner solver on a bound of the loss."""
 SHORTEST = 1e-8
@@ -180,7 +182,7 @@ def _newton(model: Model, state: State, size: int) -> tuple[jax.Array, jax.Array
     steep = jnp.where(active[:, None], state.g + near.pull, 0)
 
     def solve(at: jax.Array, real: jax.Array, count: jax.Array) -> jax.Array:
-        parts = prepare(state.gram, team.label, extra, along, unit, at, real, count, alone=size == 1)
+        parts = prepare(state.gram, team.label, extra, along, unit, JITTER, at, real, count, alone=size == 1)
         inner = invert_last(parts.core, count)
         place = jnp.where(real, at, b.shape[0])
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.linear.active.tableau import dot
-from jaxreg.linear.groups.eliminate import JITTER, by_size, invert_last, solve_last
+from jaxreg.linear.groups.eliminate import by_size, invert_last, solve_last
 
 SHARES = 0.25, 0.5, 0.75, 1.0
 """Sizes in which systems are solved, as shares of all rows."""
@@ -21,6 +21,7 @@ def solve_rows(
     unit: jax.Array,
     active: jax.Array,
     right: jax.Array,
+    jitter: jax.Array,
     *,
     alone: bool,
 ) -> jax.Array:
@@ -41,13 +42,15 @@ def solve_rows(
         unit: (d, k), of length 1 in each group.
         active: which rows, (d,): all of a group, or none.
         right: (d, k).
+        jitter: added to the diagonals of both systems, as a share of their largest entry: of rows that are alike in all
+            but size, as of duplicate columns, some direction has no other curvature.
         alone: whether every group is one row; structure.
 
     Source: Woodbury (1950), "Inverting modified matrices", Memorandum Report 42, Princeton.
     """
 
     def solve(at: jax.Array, real: jax.Array, count: jax.Array) -> jax.Array:
-        parts = prepare(gram, label, extra, along, unit, at, real, count, alone=alone)
+        parts = prepare(gram, label, extra, along, unit, jitter, at, real, count, alone=alone)
         return parts.solve(jnp.where(real[:, None], right[at], 0), lambda z: solve_last(parts.core, z, count))
 
     return by_size(solve, active, SHARES)
@@ -79,6 +82,7 @@ def prepare(
     extra: jax.Array,
     along: jax.Array,
     unit: jax.Array,
+    jitter: jax.Array | float,
     at: jax.Array,
     real: jax.Array,
     count: jax.Array,
@@ -90,7 +94,7 @@ def prepare(
     system = jnp.where(real[:, None] & real, gram[at][:, at], 0)
     most = jnp.max(jnp.diagonal(system))
     most = jnp.where(most > 0, most, 1)
-    inverse = invert_last(system + jnp.diag(jnp.where(real, extra[at] + JITTER * most, 1)), count)
+    inverse = invert_last(system + jnp.diag(jnp.where(real, extra[at] + jitter * most, 1)), count)
     # Nothing that is not real is anybody's unit.
     way = jnp.where(real[:, None], jnp.sqrt(jnp.maximum(-along[at], 0))[:, None] * unit[at], 0)
     core, group = inverse * dot(way, way.T), None
@@ -99,7 +103,7 @@ def prepare(
         new = (label[at[1:]] != label[at[:-1]]) | ~real[:-1]
         group = s - 1 - jnp.cumsum(jnp.append(new, False)[::-1])[::-1]
         core = _merged(_merged(core, group).T, group)
-    return Woodbury(inverse, way, (1 + JITTER) * jnp.eye(s) - core, group)
+    return Woodbury(inverse, way, (1 + jitter) * jnp.eye(s) - core, group)
 
 
 def _merged(x: jax.Array, group: jax.Array | None) -> jax.Array:

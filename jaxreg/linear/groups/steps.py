@@ -16,6 +16,9 @@ TAME = 4
 """Newton steps that leave concave curvature out, after one that failed."""
 SHORTEST, LONGEST = 1e-6, 1e6
 """Step of a line search below which it has failed, and the longest one without concave curvature."""
+MOST = 1e-5
+"""Most that is added to the diagonal of a system of several outputs, as a share of its largest entry."""
+
 
 _Trial = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 """A step's length, where it ends, the gradient there, and what it gains."""
@@ -78,7 +81,8 @@ def minimize(
         size: bound on the coordinates of a group, or its rows; structure.
 
     Source: Yuan & Lin (2006), JRSS B 68, for descent by groups; Tseng & Yun (2009), "A coordinate gradient descent
-    method for nonsmooth separable minimization", Math. Program. 117.
+    method for nonsmooth separable minimization", Math. Program. 117; Yamashita & Fukushima (2001), "On the rate of
+    convergence of the Levenberg-Marquardt method", Computing Suppl. 15, for Newton steps where solutions are many.
     """
 
     def placed(state: _State, b: jax.Array, g: jax.Array) -> _State:
@@ -156,15 +160,18 @@ def newton(
     kinked = alike(team.kink > 0, b)
     active = alike(team.free, b) & jnp.where(kinked, b != 0, spread(team, near.awake, b))
     steep = jnp.where(active, g + near.pull + alike(kind.lam * team.kink, b) * jnp.sign(b), 0)
+    before = jnp.max(jnp.abs(residual(kind, team, b, g)))
     if b.ndim > 1:
-        move = -solve_rows(gram, label, near.extra, near.along, near.unit, active[:, 0], steep, alone=size == 1)
+        # The farther, the more: where solutions are many, such steps still converge superlinearly to one of them.
+        scale = jnp.max(jnp.diagonal(gram)[:, None] * jnp.abs(b))
+        jitter = jnp.clip(before / jnp.where(scale > 0, scale, 1), JITTER, MOST)
+        move = -solve_rows(gram, label, near.extra, near.along, near.unit, active[:, 0], steep, jitter, alone=size == 1)
     else:
         move = -_solve(gram, label, near.extra, near.along, near.unit, active, steep)
     downhill = jnp.sum(steep * move)
     sound = jnp.all(jnp.isfinite(move)) & (downhill < 0)
     move, downhill = jnp.where(sound, move, 0), jnp.where(sound, downhill, 0)
     now = value(kind, team, b)
-    before = jnp.max(jnp.abs(residual(kind, team, b, g)))
 
     def trial(t: jax.Array) -> _Trial:
         to = b + t * move
