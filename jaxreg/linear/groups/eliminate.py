@@ -11,8 +11,6 @@ BLOCK = 32
 """Unknowns eliminated at a time."""
 WHOLE = 128
 """Up to this many unknowns one loop eliminates all of them; larger systems are halved."""
-JITTER = 1e-13
-"""Added to the diagonal of a system, as a share of its largest entry: duplicate columns have no other curvature."""
 
 
 Solver = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]

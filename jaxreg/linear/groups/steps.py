@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxreg.linear.active.tableau import dot
-from jaxreg.linear.groups.eliminate import JITTER, by_size, solve_last
+from jaxreg.linear.groups.eliminate import by_size, solve_last
 from jaxreg.linear.groups.parts import Team, asleep, nearby, residual, spread, sums, value
 from jaxreg.linear.groups.ridged import Kind
 from jaxreg.linear.groups.rows import solve_rows
@@ -16,8 +16,8 @@ TAME = 4
 """Newton steps that leave concave curvature out, after one that failed."""
 SHORTEST, LONGEST = 1e-6, 1e6
 """Step of a line search below which it has failed, and the longest one without concave curvature."""
-MOST = 1e-5
-"""Most that is added to the diagonal of a system of several outputs, as a share of its largest entry."""
+LEAST, MOST = 1e-13, 1e-5
+"""What is added to the diagonal of a system, as a share of its largest entry: duplicates have no other curvature."""
 
 
 _Trial = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
@@ -161,13 +161,14 @@ def newton(
     active = alike(team.free, b) & jnp.where(kinked, b != 0, spread(team, near.awake, b))
     steep = jnp.where(active, g + near.pull + alike(kind.lam * team.kink, b) * jnp.sign(b), 0)
     before = jnp.max(jnp.abs(residual(kind, team, b, g)))
+    # The farther, the more: where solutions are many, such steps still converge superlinearly to one of them.
+    scale = jnp.max(alike(jnp.diagonal(gram), b) * jnp.abs(b))
+    jitter = jnp.clip(before / jnp.where(scale > 0, scale, 1), LEAST, MOST)
+    about = gram, label, near.extra, near.along, near.unit
     if b.ndim > 1:
-        # The farther, the more: where solutions are many, such steps still converge superlinearly to one of them.
-        scale = jnp.max(jnp.diagonal(gram)[:, None] * jnp.abs(b))
-        jitter = jnp.clip(before / jnp.where(scale > 0, scale, 1), JITTER, MOST)
-        move = -solve_rows(gram, label, near.extra, near.along, near.unit, active[:, 0], steep, jitter, alone=size == 1)
+        move = -solve_rows(*about, active[:, 0], steep, jitter, alone=size == 1)
     else:
-        move = -_solve(gram, label, near.extra, near.along, near.unit, active, steep)
+        move = -_solve(*about, active, steep, jitter)
     downhill = jnp.sum(steep * move)
     sound = jnp.all(jnp.isfinite(move)) & (downhill < 0)
     move, downhill = jnp.where(sound, move, 0), jnp.where(sound, downhill, 0)
@@ -218,6 +219,7 @@ def _solve(
     unit: jax.Array,
     active: jax.Array,
     right: jax.Array,
+    jitter: jax.Array,
 ) -> jax.Array:
     """Solve (G + diag(extra) + along · unit unitᵀ within groups) x = right for the active coordinates; 0 elsewhere."""
     most = jnp.max(jnp.where(active, jnp.diagonal(gram), 0))
@@ -227,7 +229,7 @@ def _solve(
         mine, u = label[at], unit[at]
         system = gram[at][:, at] + jnp.where(mine[:, None] == mine, (along[at] * u)[:, None] * u, 0)
         system = jnp.where(real[:, None] & real, system, 0)
-        diagonal = jnp.where(real, extra[at] + JITTER * most, 1)
+        diagonal = jnp.where(real, extra[at] + jitter * most, 1)
         return solve_last(system + jnp.diag(diagonal), jnp.where(real, right[at], 0), count)
 
     return by_size(solve, active, (0.5, 1.0))
