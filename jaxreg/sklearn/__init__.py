@@ -16,6 +16,7 @@ from jaxreg.sklearn._multitask import MultiTaskElasticNet, MultiTaskElasticNetCV
 from jaxreg.sklearn._ridge import Ridge, RidgeCV
 from jaxreg.sklearn._ridge_classifier import RidgeClassifier, RidgeClassifierCV
 from jaxreg.sklearn._robust import HuberRegressor, QuantileRegressor
+from jaxreg.sklearn._search import BatchedSearchCV
 from jaxreg.sklearn._survival import CoxRegression, CoxRegressionCV
 from jaxreg.sklearn._two_stage import AdaptiveLasso, AdaptiveLassoCV, RelaxedLasso, RelaxedLassoCV
 
@@ -24,6 +25,7 @@ __all__ = [
     "SLOPECV",
     "AdaptiveLasso",
     "AdaptiveLassoCV",
+    "BatchedSearchCV",
     "CoxRegression",
     "CoxRegressionCV",
     "ElasticNet",
