@@ -24,7 +24,7 @@ class _Task(NamedTuple):
     X: Any
     y: Any
     splits: list[tuple[Array, Array]]
-    weights: dict[str, Any]
+    fit_params: dict[str, Any]
     score_params: dict[str, Any]
     scoring: Any
     scorer: Any
@@ -113,11 +113,9 @@ class BatchedSearchCV(GridSearchCV):
         done: dict[int, list[dict[str, Any]]] = {}
         if len(splits) == many and y is not None:
             for group in groups_of(self.estimator, candidates):
-                weights = _weights(group.estimator, routed.estimator.fit)
-                if weights is not None:
-                    rows = [(rows_of(train), rows_of(test)) for train, test in splits]
-                    how = self.scoring, self._get_scorers()[0], self.return_train_score
-                    done |= evaluate(group, _Task(X, y, rows, weights, routed.scorer.score, *how))
+                rows = [(rows_of(train), rows_of(test)) for train, test in splits]
+                how = self.scoring, self._get_scorers()[0], self.return_train_score
+                done |= evaluate(group, _Task(X, y, rows, routed.estimator.fit, routed.scorer.score, *how))
         self.batched_candidates_ = np.isin(np.arange(len(candidates)), list(done))
         if self.verbose > 0 and done:
             print(f"Fitted {many} folds for each of {len(done)} of {len(candidates)} candidates in batches")
@@ -157,8 +155,8 @@ def _weights(estimator: Any, params: dict[str, Any]) -> dict[str, Any] | None:
         name = estimator.steps[-1][0]
         if get_config()["enable_metadata_routing"]:
             steps = process_routing(estimator, "fit", **given)
-            before = [steps[other][method] for other, _ in estimator.steps[:-1] for method in ("fit", "fit_transform")]
-            given = steps[name].fit if not any(before) else {"another": None}
+            before = [told for other, _ in estimator.steps[:-1] for told in steps.get(other, {}).values()]
+            given = {"another": None} if any(before) else steps[name].fit
         else:
             given = {key.removeprefix(f"{name}__") if key.startswith(name) else "another": given[key] for key in given}
     return dict(given) if given.keys() <= {"sample_weight"} else None
@@ -173,10 +171,13 @@ def evaluate(group: Group, task: _Task) -> dict[int, list[dict[str, Any]]]:
 
 
 def _outcomes(group: Group, task: _Task) -> dict[int, list[dict[str, Any]]]:
+    weights = _weights(group.estimator, task.fit_params)
+    if weights is None:
+        return {}
     found: dict[int, list[dict[str, Any]]] = {candidate.place: [] for candidate in group.candidates}
     start = time.perf_counter()
-    folds = [prepare(group, task.X, task.y, train, _of_rows(task, task.weights, train)) for train, _ in task.splits]
-    solved = together(group, task.X, task.y, folds, task.weights)
+    folds = [prepare(group, task.X, task.y, train, _of_rows(task, weights, train)) for train, _ in task.splits]
+    solved = together(group, task.X, task.y, folds, weights)
     spent = time.perf_counter() - start
     for k, (fold, (_, test)) in enumerate(zip(folds, task.splits, strict=True)):
         start = time.perf_counter()

@@ -91,7 +91,7 @@ def together(group: Group, X: Any, y: Any, folds: list[Fold], weights: dict[str,
     with asking() as requests:
         final.fit(X, y, **weights)
     targets = [request.y for request in requests]
-    if not all(_agree(fold, targets) for fold in folds):
+    if not all(_agree(fold, final, targets) for fold in folds):
         return {}
     n = len(targets[0])
     sets = np.stack([np.bincount(f.train, weights=f.first.options["weights"][0], minlength=n) for f in folds])
@@ -173,10 +173,12 @@ def _even(fold: Fold) -> bool:
     return bool(np.ptp(fold.first.options["weights"]) == 0)
 
 
-def _agree(fold: Fold, targets: list[Array]) -> bool:
-    """Whether a training set has the targets that its rows have among all, and something to learn from each."""
+def _agree(fold: Fold, final: Any, targets: list[Array]) -> bool:
+    """Whether a training set has the classes and targets of all rows, and something to learn from each of these."""
     own = [request.y for request in next(iter(fold.asks.values()))]
     if len(own) != len(targets):
+        return False
+    if isinstance(final, LinearClassifier) and not np.array_equal(final.classes_, fold.final.classes_):
         return False
     same = all(np.array_equal(mine, all_[fold.train]) for mine, all_ in zip(own, targets, strict=True))
     return same and all(bool(np.any(mine != mine[:1])) for mine in own)
