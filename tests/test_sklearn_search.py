@@ -98,13 +98,20 @@ CLASSIFIERS = {
     "elastic": (scaled(ours.LogisticRegression()), {"logisticregression__C": [0.01, 0.1], "logisticregression__l1_ratio": [1.0, 0.0]}, {"y": CLASS, "scoring": "roc_auc"}),
     "old words": (ours.LogisticRegression(), {"C": [0.01, 0.1], "penalty": ["l1", None]}, {"y": CLASS, "cv": StratifiedKFold(3)}),
     "balanced": (ours.LogisticRegression(class_weight="balanced"), {"C": [0.01, 0.1]}, {"y": THREE, "scoring": ["accuracy", "neg_log_loss"], "refit": False}),
-    "ridge": (ours.RidgeClassifier(), {"alpha": ALPHAS}, {"y": THREE}),
+    "ridge classifier": (ours.RidgeClassifier(), {"alpha": ALPHAS}, {"y": THREE}),
 }  # fmt: skip
+
+
+SLOW = ("balanced", "concave", "generalized", "groups of rows", "positive", "rows drawn at random", "single precision")
+"""Cases that need programs of their own, or shapes."""
 
 
 @pytest.mark.parametrize(
     ("estimator", "grid", "more"),
-    [pytest.param(*case, id=name) for name, case in (REGRESSORS | CLASSIFIERS).items()],
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name, case in (REGRESSORS | CLASSIFIERS).items()
+    ],
 )
 def test_results_are_those_of_grid_search(estimator, grid, more):
     mine, other = compare(estimator, grid, **more)
@@ -210,6 +217,7 @@ def test_candidates_that_fail_are_told_of_as_by_grid_search():
         results(BatchedSearchCV, ours.Lasso(), {"alpha": [1.0], "beta": [1.0]})
 
 
+@pytest.mark.slow
 def test_a_class_may_be_missing_from_a_training_set():
     rare = np.where(np.arange(len(Y)) < 5, "rare", CLASS)
     options = {"y": rare, "cv": [(np.arange(40, 120), np.arange(40)), (np.arange(80), np.arange(80, 120))]}
@@ -220,7 +228,10 @@ def test_metadata_is_routed():
     with sklearn.config_context(enable_metadata_routing=True):
         ridge = ours.Ridge().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         fit = {"sample_weight": WEIGHTS}
-        for scaler, places in ((StandardScaler().set_fit_request(sample_weight=False), None), (StandardScaler().set_fit_request(sample_weight=True), [])):
+        for scaler, places in (
+            (StandardScaler().set_fit_request(sample_weight=False), None),
+            (StandardScaler().set_fit_request(sample_weight=True), []),
+        ):
             compare(make_pipeline(scaler, ridge), {"ridge__alpha": ALPHAS}, places=places, fit=fit)
 
 

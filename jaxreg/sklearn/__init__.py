@@ -7,6 +7,7 @@ scikit-learn does not have has alpha = λ, the strength beside the weighted mean
 from jaxreg.sklearn._classifier import LogisticRegression
 from jaxreg.sklearn._classifier_cv import LogisticRegressionCV
 from jaxreg.sklearn._columns import SLOPE, SLOPECV, MCPRegression, MCPRegressionCV, SCADRegression, SCADRegressionCV
+from jaxreg.sklearn._displays import CoefficientDisplay, CVDisplay, PathDisplay
 from jaxreg.sklearn._general import GeneralizedLinear, GeneralizedLinearCV
 from jaxreg.sklearn._glm import GammaRegressor, PoissonRegressor, TweedieRegressor
 from jaxreg.sklearn._groups import GroupLasso, GroupLassoCV, SparseGroupLasso, SparseGroupLassoCV
@@ -26,6 +27,8 @@ __all__ = [
     "AdaptiveLasso",
     "AdaptiveLassoCV",
     "BatchedSearchCV",
+    "CVDisplay",
+    "CoefficientDisplay",
     "CoxRegression",
     "CoxRegressionCV",
     "ElasticNet",
@@ -46,6 +49,7 @@ __all__ = [
     "MultiTaskElasticNetCV",
     "MultiTaskLasso",
     "MultiTaskLassoCV",
+    "PathDisplay",
     "PoissonRegressor",
     "QuantileRegressor",
     "RelaxedLasso",

@@ -12,7 +12,7 @@ from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import _check_method_params
 
 from jaxreg.sklearn._base import rows_of
-from jaxreg.sklearn._search_fits import Fold, Solved, apart, models, prepare, together
+from jaxreg.sklearn._search_fits import Fold, apart, models, prepare, together
 from jaxreg.sklearn._search_plan import Group, groups_of
 from jaxreg.sklearn._search_scores import predicts_only, score_models, with_steps
 from jaxreg.sklearn._types import Array
@@ -84,10 +84,12 @@ class BatchedSearchCV(GridSearchCV):
     >>> X, y, _ = load_diabetes()
     >>> search = BatchedSearchCV(make_pipeline(StandardScaler(), Lasso()), {"lasso__alpha": [0.1, 1.0, 10.0]}, cv=5)
     >>> search.fit(X, y).best_params_
-    {'lasso__alpha': 1.0}
+    {'lasso__alpha': 0.1}
     >>> search.batched_candidates_
     array([ True,  True,  True])
     """
+
+    n_splits_: int
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> "BatchedSearchCV":
         """Evaluate all candidates, and fit the best to all rows.

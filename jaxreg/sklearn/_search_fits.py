@@ -26,8 +26,10 @@ CELLS = 2**26
 
 
 class Fold(NamedTuple):
-    """A training set, prepared: rows, the steps before the estimator as they were fitted to it, the estimator as it is
-    after a fit to zero, and what it asks for: by mix, for every target.
+    """A training set, prepared.
+
+    Its rows; the steps before the estimator, as they were fitted to it; the estimator as it is after a fit that gave
+    zeros; and what that asked for: by mix, for every target.
     """
 
     train: Array

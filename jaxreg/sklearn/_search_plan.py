@@ -94,7 +94,9 @@ def groups_of(estimator: Any, candidates: Sequence[dict[str, Any]]) -> list[Grou
         rest = {name: value for name, value in candidate.items() if name not in spanned}
         own = {name.removeprefix(prefix): value for name, value in candidate.items() if name in spanned}
         if own:
-            parts.setdefault(tuple((name, _key(value)) for name, value in sorted(rest.items())), []).append((place, own))
+            parts.setdefault(tuple((name, _key(value)) for name, value in sorted(rest.items())), []).append(
+                (place, own)
+            )
     found = []
     for members in parts.values():
         rest = {name: value for name, value in candidates[members[0][0]].items() if name not in spanned}
@@ -124,7 +126,7 @@ def _candidate(place: int, own: dict[str, Any], defaults: dict[str, Any], streng
     """Read a candidate; None if it has a name that its estimator has not, or a value that is no legal number."""
     if not own.keys() <= defaults.keys() or (own.keys() - {strength, "l1_ratio"}):
         return None
-    values = {name: (defaults | own).get(name) for name in (strength, "l1_ratio")}
+    values: dict[str, Any] = {name: (defaults | own).get(name) for name in (strength, "l1_ratio")}
     size, mix = values[strength], values["l1_ratio"]
     low, high = (0, np.finfo(float).max) if strength == "alpha" else (np.finfo(float).tiny, np.inf)
     if not _is_number(size, low, high) or not (mix is None or _is_number(mix, 0, 1)):
