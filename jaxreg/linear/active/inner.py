@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxreg.linear.active.tableau import Tableau, dot
 from jaxreg.linear.active.walk import slope, walk
 
-HARD = 5
+HARD = 3
 """Conjugate gradient rounds after which the tableau is made anew: those of a ridge that has changed too much."""
 LONG = 8
 """Steps after which the tableau is no longer believed."""
