@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreg.linear.active.inner import Quadratic, minimize, violation
+from jaxreg.linear.active.inner import Quadratic, jitter, minimize, violation
 from jaxreg.linear.active.tableau import Tableau, dot
 from jaxreg.losses import Loss
 
@@ -63,6 +63,9 @@ def squared_chunk(
         now = found.b, found.gradient - ridge * found.b
         return (now, (b, g), tableau), Chunk(found.b, found.violation, found.steps)
 
+    # A tableau with the ridge of the middle suits the ends, too.
+    middle = strengths.l2[strengths.l2.size // 2] * strengths.factor
+    tableau = tableau.begun(gram, middle + jitter(gram, free), jnp.any(jnp.isnan(tableau.extra)))
     b = jnp.where(free, start, 0)
     here = b, dot(gram, b) - linear
     carry = (here, here, tableau)
