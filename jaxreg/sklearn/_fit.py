@@ -1,10 +1,10 @@
 """From checked arrays to certified coefficients: any training sets of one table, at any strengths, in few batches."""
 
+import collections.abc
 import contextlib
 import contextvars
 import dataclasses
 import warnings
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -58,7 +58,7 @@ _ASKED: contextvars.ContextVar[list[Request] | None] = contextvars.ContextVar("a
 
 
 @contextlib.contextmanager
-def asking() -> Iterator[list[Request]]:
+def asking() -> collections.abc.Iterator[list[Request]]:
     """Let estimators ask without an answer: `fit_sets` notes what it is asked for, and returns coefficients of zero.
 
     So a search learns what an estimator would fit, in λ and with its own checks, before it fits all candidates at once.
