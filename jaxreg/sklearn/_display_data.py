@@ -1,6 +1,7 @@
 """What displays draw, read off fitted estimators: coefficients along strengths, and cross-validated scores."""
 
 import dataclasses
+import importlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,25 +9,11 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from jaxreg.sklearn._classifier import LogisticRegression
 from jaxreg.sklearn._classifier_cv import LogisticRegressionCV
 from jaxreg.sklearn._fit import asking, fit_sets
-from jaxreg.sklearn._linear import ElasticNet, Lasso
-from jaxreg.sklearn._linear_cv import ElasticNetCV, LassoCV
-from jaxreg.sklearn._multitask import MultiTaskElasticNet, MultiTaskElasticNetCV, MultiTaskLasso, MultiTaskLassoCV
-from jaxreg.sklearn._ridge import Ridge, RidgeCV
 from jaxreg.sklearn._search_plan import STRENGTHS
 from jaxreg.sklearn._types import Array
 
-SINGLE: dict[type, type] = {
-    ElasticNetCV: ElasticNet,
-    LassoCV: Lasso,
-    LogisticRegressionCV: LogisticRegression,
-    MultiTaskElasticNetCV: MultiTaskElasticNet,
-    MultiTaskLassoCV: MultiTaskLasso,
-    RidgeCV: Ridge,
-}
-"""Estimators at one strength of those that choose one by scores alone."""
 COUNT = 100
 """Strengths of a path that no estimator has chosen."""
 
@@ -137,7 +124,7 @@ def curves_of(found: Seen, y: Any) -> Curves:
     if kept is not None:
         path = kept.best.path
         return Curves("alpha", path.lams, path.coef.reshape(*path.coef.shape[:2], -1), float(final.alpha_))
-    kind = SINGLE.get(type(final), type(final))
+    kind = _at_one_strength(type(final))
     if kind not in STRENGTHS:
         known = ", ".join(sorted(cls.__name__ for cls in STRENGTHS))
         raise TypeError(f"estimator must be one of {known}, or one of these with CV, got {type(final).__name__}")
@@ -166,6 +153,13 @@ def curves_of(found: Seen, y: Any) -> Curves:
     return Curves(name, levels if name == "alpha" else 1 / levels, coef, float(chosen))
 
 
+def _at_one_strength(kind: type) -> type:
+    """What an estimator with CV is without it; all of ours are called so. Others are what they are."""
+    ours = importlib.import_module("jaxreg.sklearn")
+    known = getattr(ours, kind.__name__, None) is kind
+    return getattr(ours, kind.__name__.removesuffix("CV")) if known else kind
+
+
 def _path(request: Any, lams: Any) -> tuple[Array, Array]:
     """Strengths (L,) and coefficients (L, p, …) of what an estimator asked for."""
     fits = fit_sets(request.X, request.y, **request.options | {"lams": lams})
@@ -174,11 +168,10 @@ def _path(request: Any, lams: Any) -> tuple[Array, Array]:
 
 def _grid(final: Any) -> Array | None:
     """Strengths among which an estimator chose, (L,); None if there was no choice."""
-    if isinstance(final, RidgeCV):
-        return np.atleast_1d(np.asarray(final.alphas, dtype=np.float64))
-    grid = getattr(final, "Cs_", getattr(final, "alphas_", None))
-    if grid is None or np.ndim(grid) == 1:
-        return grid
+    # Those of ridge are as they were given.
+    grid = getattr(final, "Cs_", getattr(final, "alphas_", getattr(final, "alphas", None)))
+    if grid is None or np.ndim(grid) < 2:
+        return None if grid is None else np.atleast_1d(np.asarray(grid, dtype=np.float64))
     ratios = np.atleast_1d(final.l1_ratio)
     return np.asarray(grid)[int(np.argmin(np.abs(ratios - final.l1_ratio_)))]
 

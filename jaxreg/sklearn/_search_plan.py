@@ -21,7 +21,7 @@ from jaxreg.sklearn._ridge_classifier import RidgeClassifier
 from jaxreg.sklearn._robust import QuantileRegressor
 from jaxreg.sklearn._survival import CoxRegression
 
-_BY_ALPHA = (
+_BY_ALPHA: tuple[type, ...] = (
     CoxRegression,
     ElasticNet,
     GammaRegressor,
