@@ -70,7 +70,7 @@ def test_scores_of_a_pipeline(lasso):
     assert display.nonzero[0] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_classes_have_panels(logistic):
     display = PathDisplay.from_estimator(logistic, IRIS, KIND)
     assert [ax.get_title() for ax in display.ax_] == ["class 0", "class 1", "class 2"]

@@ -135,7 +135,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_other_estimator(name):
     estimator, alphas, y = OTHERS[name]
