@@ -170,6 +170,18 @@ def test_programs_do_not_grow_with_the_grid(compiled):
     assert compiled == []
 
 
+def test_splits_may_be_an_iterator_and_a_search_may_be_fitted_again():
+    def halves():
+        yield np.arange(60), np.arange(60, 120)
+        yield np.arange(60, 120), np.arange(60)
+
+    searches = [kind(ours.Lasso(), {"alpha": ALPHAS}, cv=halves()) for kind in (BatchedSearchCV, GridSearchCV)]
+    mine, other = (search.fit(X, Y) for search in searches)
+    assert_alike(mine, other)
+    mine.set_params(cv=3).fit(X, Y)
+    assert_alike(mine, other.set_params(cv=3).fit(X, Y))
+
+
 def test_leave_one_out():
     options = {"cv": LeaveOneOut(), "scoring": "neg_mean_squared_error", "X": X[:24], "y": Y[:24]}
     compare(ours.Lasso(), {"alpha": ALPHAS}, **options)

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn import get_config
-from sklearn.model_selection import GridSearchCV, ParameterGrid
+from sklearn.base import is_classifier
+from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.metadata_routing import process_routing
@@ -100,6 +101,7 @@ class BatchedSearchCV(GridSearchCV):
             **params: `sample_weight`, and other metadata of estimator, scorer and splitter, as for `GridSearchCV`.
         """
         self._given = X, y, params
+        self.__dict__.pop("n_splits_", None)
         try:
             return super().fit(X, y, **params)
         finally:
@@ -107,13 +109,16 @@ class BatchedSearchCV(GridSearchCV):
 
     def _run_search(self, evaluate_candidates: Any) -> None:
         """Evaluate in batches what can be, and hand the rest to scikit-learn."""
-        candidates, many = list(ParameterGrid(self.param_grid)), self.n_splits_
+        candidates = list(ParameterGrid(self.param_grid))
         X, y, params = self._given
         X, y = indexable(X, y)
         routed = self._get_routed_params_for_fit(_check_method_params(X, params=params))
-        splits = list(self._checked_cv_orig.split(X, y, **routed.splitter.split))
+        splitter = getattr(self, "_checked_cv_orig", None)
+        splitter = splitter or check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        splits = list(splitter.split(X, y, **routed.splitter.split))
+        many = len(splits)
         done: dict[int, list[dict[str, Any]]] = {}
-        if len(splits) == many and y is not None:
+        if splits and y is not None:
             for group in groups_of(self.estimator, candidates):
                 rows = [(rows_of(train), rows_of(test)) for train, test in splits]
                 how = self.scoring, self._get_scorers()[0], self.return_train_score
@@ -123,16 +128,19 @@ class BatchedSearchCV(GridSearchCV):
             print(f"Fitted {many} folds for each of {len(done)} of {len(candidates)} candidates in batches")
         rest = [candidate for place, candidate in enumerate(candidates) if place not in done]
         if not done:
-            evaluate_candidates(rest, cv=_Splits(splits))
+            evaluate_candidates(rest, cv=_Splits(splits) if splits else None)
             return
-        # Scikit-learn needs fits of its own to go on with: one if that is all, and else of a candidate that works.
+        # Scikit-learn needs fits of its own to go on with: of a candidate that works. If all do, one training set is
+        # enough in releases that have said by now how many there are.
         self._merge = candidates, done
         if rest:
             evaluate_candidates([candidates[min(done)], *rest], cv=_Splits(splits))
-        else:
+        elif hasattr(self, "n_splits_"):
             self.n_splits_ = 1
             evaluate_candidates(candidates[:1], cv=_Splits(splits[:1]))
             self.n_splits_ = many
+        else:
+            evaluate_candidates(candidates[:1], cv=_Splits(splits))
         del self._merge
 
     def _format_results(self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None) -> Any:
