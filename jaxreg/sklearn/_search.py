@@ -105,7 +105,8 @@ class BatchedSearchCV(GridSearchCV):
         try:
             return super().fit(X, y, **params)
         finally:
-            del self._given
+            for name in ("_given", "_merge"):
+                self.__dict__.pop(name, None)
 
     def _run_search(self, evaluate_candidates: Any) -> None:
         """Evaluate in batches what can be, and hand the rest to scikit-learn."""
@@ -118,14 +119,16 @@ class BatchedSearchCV(GridSearchCV):
         splits = list(splitter.split(X, y, **routed.splitter.split))
         many = len(splits)
         done: dict[int, list[dict[str, Any]]] = {}
-        if splits and y is not None:
+        if splits and y is not None and getattr(self, "n_splits_", many) == many:
             for group in groups_of(self.estimator, candidates):
                 rows = [(rows_of(train), rows_of(test)) for train, test in splits]
                 how = self.scoring, self._get_scorers()[0], self.return_train_score
                 done |= evaluate(group, _Task(X, y, rows, routed.estimator.fit, routed.scorer.score, *how))
         self.batched_candidates_ = np.isin(np.arange(len(candidates)), list(done))
         if self.verbose > 0 and done:
-            print(f"Fitted {many} folds for each of {len(done)} of {len(candidates)} candidates in batches")
+            print(
+                f"Fitted {many} folds for each of {len(done)} of {len(candidates)} candidates in batches; what follows is fitted as ever"
+            )
         rest = [candidate for place, candidate in enumerate(candidates) if place not in done]
         if not done:
             evaluate_candidates(rest, cv=_Splits(splits) if splits else None)
@@ -141,7 +144,6 @@ class BatchedSearchCV(GridSearchCV):
             self.n_splits_ = many
         else:
             evaluate_candidates(candidates[:1], cv=_Splits(splits))
-        del self._merge
 
     def _format_results(self, candidate_params: Any, n_splits: int, out: Any, more_results: Any = None) -> Any:
         """Put what was evaluated in batches where it belongs among the rest."""
