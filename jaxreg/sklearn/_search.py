@@ -126,9 +126,8 @@ class BatchedSearchCV(GridSearchCV):
                 done |= evaluate(group, _Task(X, y, rows, routed.estimator.fit, routed.scorer.score, *how))
         self.batched_candidates_ = np.isin(np.arange(len(candidates)), list(done))
         if self.verbose > 0 and done:
-            print(
-                f"Fitted {many} folds for each of {len(done)} of {len(candidates)} candidates in batches; what follows is fitted as ever"
-            )
+            share = f"{len(done)} of {len(candidates)} candidates"
+            print(f"Fitted {many} folds for each of {share} in batches; what follows is fitted as ever")
         rest = [candidate for place, candidate in enumerate(candidates) if place not in done]
         if not done:
             evaluate_candidates(rest, cv=_Splits(splits) if splits else None)
