@@ -109,6 +109,10 @@ def test_estimators_at_one_strength_and_many_targets():
     near = int(np.argmin(np.abs(strengths - 2.0)))
     other = theirs.Lasso(alpha=strengths[near], tol=1e-10, max_iter=100_000).fit(X, TWO)
     np.testing.assert_allclose(coef[near].T, other.coef_, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.deep
+def test_path_of_tasks():
     tasks = ours.MultiTaskLassoCV(cv=3, alphas=[3.0, 1.0, 0.3]).fit(X, TWO)
     drawn = PathDisplay.from_estimator(tasks, X, TWO).curves
     at = drawn.strengths.tolist().index(tasks.alpha_)
