@@ -19,7 +19,7 @@ from jaxreg.linear.generic import fit_generic, generic_lam_max
 from jaxreg.linear.grid import make_grid, spread
 from jaxreg.linear.groups.fit import fit_groups
 from jaxreg.linear.groups.fit import works as in_groups
-from jaxreg.linear.kinks.fit import fit_split
+from jaxreg.linear.kinks.fit import fit_responses
 from jaxreg.linear.targets import offsets
 from jaxreg.losses import Loss, Squared
 from jaxreg.losses._base import Coupled, Nonsmooth
@@ -192,7 +192,7 @@ def fit_path(
     loss, penalty = loss or Squared(), penalty or L1()
     tol = tolerance(tol)
     with jax.enable_x64(True):
-        data = linear_data(X, y, loss, penalty, sample_weight, offset, dtype)
+        data = linear_data(X, y, loss, penalty, sample_weight, offset, dtype, intercept=intercept)
         problem = make_problem(data, loss, data.sample_weight[None], intercept, standardize)
         mix = shares(penalty, None)
         grid, fits = fit_all(problem, data.penalty, mix, lams, lam_min_ratio, tol, reporter(progress))
@@ -226,7 +226,7 @@ def fit_all(
     for r in mix:
         one = _with_mix(penalty, r)
         grids.append(spread(problem, functools.partial(generic_lam_max, problem, one), lams, lam_min_ratio))
-        solve = fit_split if isinstance(problem.loss, Nonsmooth) else fit_generic
+        solve = fit_responses if isinstance(problem.loss, Nonsmooth) else fit_generic
         fits.append(solve(problem, one, grids[-1], tol, report))
     joined = (np.concatenate(parts, axis=2) for parts in list(zip(*fits, strict=True))[1:])
     return np.stack(grids), Fits(fits[0].working, *joined)

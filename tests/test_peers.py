@@ -53,10 +53,9 @@ def stationarity(b, lam, penalty):
     ("name", "penalty", "value"), [("mcp", jr.MCP(gamma=3.0), mcp), ("scad", jr.SCAD(gamma=3.7), scad)]
 )
 def test_nonconvex_paths_are_no_worse_than_those_of_skglm(name, penalty, value):
-    """Objective within 1e-8 at all λ but the smallest, stationary to 1e-8; here even the points are the same.
+    """Objective within 1e-8, stationary to 1e-8; but at the smallest λ even the points are the same.
 
-    At the smallest λ MCP has several stationary points, and where descents end differs: by cyclic coordinate descent
-    in one order it is 3.3e-3 above skglm's, in the other order 1.5e-3, relatively, and here as in the first.
+    There MCP has many stationary points. Of those found here the lowest is kept, which is 7e-3 below skglm's.
     """
     path = jr.fit_path(X, Y, penalty=penalty, lams=SKGLM["lams"], intercept=False, standardize=False, tol=1e-9)
     assert (path.result == jr.Result.CONVERGED).all()
@@ -65,7 +64,7 @@ def test_nonconvex_paths_are_no_worse_than_those_of_skglm(name, penalty, value):
         objective = risk(theirs) + value(np.abs(theirs), lam)[0].sum()
         assert stationarity(b, lam, value) <= 1e-8
         if lam == SKGLM["lams"][-1] and name == "mcp":
-            assert risk(b) + value(np.abs(b), lam)[0].sum() <= 1.004 * objective
+            assert risk(b) + value(np.abs(b), lam)[0].sum() <= 0.995 * objective
             continue
         np.testing.assert_allclose(objective, reference["objective"], rtol=1e-13)
         assert stationarity(theirs, lam, value) <= ROUNDING

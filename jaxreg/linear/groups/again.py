@@ -1,8 +1,9 @@
 """Folded penalties again: from other starts at every strength, of whose stationary points the lowest is kept.
 
 What is not convex has many stationary points, and a march down λ is held by one that was good at the λ before. So every
-λ is solved from the convex solution, too (γ = ∞: a lasso, or group lasso, of the same factors), and then up λ from the
-smallest and down again, each from what was kept at the neighbour. What is lower takes the place of what was there.
+λ is solved from the convex solution, too (γ = ∞: a lasso, or group lasso, of the same factors); from where what is kept
+leads at half of λ, and at twice γ; and then up λ from the smallest and down again, each from what is kept at the
+neighbour. What is lower takes the place of what was there.
 
 Source: Zou & Li (2008), "One-step sparse estimates in nonconcave penalized likelihood models", Annals of Statistics 36,
 for the convex solution as a start; Mazumder, Friedman & Hastie (2011), "SparseNet: coordinate descent with nonconvex
@@ -40,8 +41,8 @@ CLEAR = 1e-9
 """What a solution must gain to be preferred, as a share of the null model's objective."""
 ROUNDS = 200
 """Most rounds of the inner solver from one start."""
-SCHEDULE: tuple[tuple[float, ...], ...] = ((10.0, 3.0, 1.5), (2.0,), (5.0,))
-"""By which γ, as multiples of the penalty's own, starts come near: the first from γ = ∞, the others from what is kept."""
+DETOURS = (1.0, 1.0), (1.0, 0.5), (2.0, 1.0)
+"""γ and λ, as multiples of their own, by way of which each λ is solved again: the first from the convex solutions."""
 GROW, MOST = 5, 64
 """How often columns may be added, and how many each time for each chunk."""
 
@@ -110,11 +111,10 @@ class _Lane:
             setattr(self, name, new)
         self.columns = columns
 
-    def job(self, march: March, which: np.ndarray, before: int, starts: np.ndarray, rivals: np.ndarray) -> "_Job":
-        """Solve λ number `which` again, beginning where number `before` is, or at `starts` that are not NaN."""
+    def job(self, march: March, width: int, which: np.ndarray, before: int, rivals: np.ndarray) -> "_Job":
+        """Solve λ number `which` again from its starts, or (NaN) from what is kept, first at number `before`."""
         order = np.argsort(march.parts.labels[self.columns], kind="stable")
         columns = self.columns[order]
-        width = march.width(columns.size)
         take = np.zeros(width, dtype=np.int64)
         take[: columns.size] = march.slot[columns]
 
@@ -126,7 +126,7 @@ class _Lane:
         task = Task(
             np.int64(self.f), take, team, march.lams[which], inside(self.b[before]), self.goal, np.int64(ROUNDS)
         )
-        return _Job(task, inside(starts), inside(rivals), self.clear)
+        return _Job(task, inside(self.start[which]), inside(rivals), self.clear)
 
     def taken(self, march: March, b: np.ndarray) -> np.ndarray:
         """The answers (L, d) of such a job as intercepts and coefficients (L, 1 + w)."""
@@ -148,13 +148,13 @@ def improve(march: March, fits: Fits, convex: Fits) -> Fits:
     lanes = [_Lane(march, f, fits, convex) for f in range(len(march.problem.data.weights))]
     march.hold([lane.columns for lane in lanes])
     down = np.arange(len(march.lams))
-    for factors in SCHEDULE:
-        for factor in factors:
-            _soften(march, lanes, *factor)
+    for gamma, lam in DETOURS:
+        if (gamma, lam) != (1, 1):
+            _move(march, lanes, gamma, lam)
         _compete(march, lanes, down)
         for lane in lanes:
             lane.start = lane.b.copy()
-    found = _settle(march, lanes)
+    _settle(march, lanes)
     for lane in lanes:
         lane.start = np.full_like(lane.b, np.nan)
     _compete(march, lanes, down[::-1])
@@ -163,14 +163,13 @@ def improve(march: March, fits: Fits, convex: Fits) -> Fits:
     return _merged(march, lanes, fits, found)
 
 
-def _soften(march: March, lanes: list[_Lane], factor: float, less: float = 1.0) -> None:
-    """Move all starts to where they lead for a larger γ, by this factor, or for γ itself."""
-    kind = dataclasses.replace(march.parts.kind, gamma=factor * march.parts.kind.gamma)
-    for which, kept, before in _chunks(march, np.arange(len(march.lams))):
-        jobs = [
-            lane.job(march, which, before, lane.start[which], np.full_like(lane.b[which], np.nan)) for lane in lanes
-        ]
-        jobs = [job._replace(task=job.task._replace(lams=less * job.task.lams)) for job in jobs]
+def _move(march: March, lanes: list[_Lane], gamma: float = 1.0, lam: float = 1.0) -> None:
+    """Move all starts to where they lead, for these multiples of γ and λ."""
+    kind: Any = march.parts.kind
+    kind = dataclasses.replace(kind, gamma=gamma * kind.gamma)
+    for which, kept, before, width in _chunks(march, lanes, np.arange(len(march.lams))):
+        jobs = [lane.job(march, width, which, before, np.full_like(lane.b[which], np.nan)) for lane in lanes]
+        jobs = [job._replace(task=job.task._replace(lams=lam * job.task.lams)) for job in jobs]
         for lane, (b, rounds) in zip(lanes, _answers(march, kind, jobs), strict=True):
             lane.start[which[kept]] = lane.taken(march, b[kept])
             lane.rounds[which[kept]] += rounds[kept]
@@ -178,19 +177,20 @@ def _soften(march: March, lanes: list[_Lane], factor: float, less: float = 1.0) 
 
 def _compete(march: March, lanes: list[_Lane], order: np.ndarray) -> None:
     """Solve every λ, in this order, from its start, or (NaN) from what was kept at the λ before: keep what is lower."""
-    for which, kept, before in _chunks(march, order):
-        jobs = [lane.job(march, which, before, lane.start[which], lane.b[which]) for lane in lanes]
+    for which, kept, before, width in _chunks(march, lanes, order):
+        jobs = [lane.job(march, width, which, before, lane.b[which]) for lane in lanes]
         for lane, (b, rounds) in zip(lanes, _answers(march, march.parts.kind, jobs), strict=True):
             lane.b[which[kept]] = lane.taken(march, b[kept])
             lane.rounds[which[kept]] += rounds[kept]
 
 
-def _chunks(march: March, order: np.ndarray) -> Iterator[tuple[np.ndarray, slice, int]]:
-    """Chunks of λ in an order: which, how many of them count, and what is before."""
+def _chunks(march: March, lanes: list[_Lane], order: np.ndarray) -> Iterator[tuple[np.ndarray, slice, int, int]]:
+    """Chunks of λ in an order: which, how many of them count, what is before; and the room that all lanes take."""
+    width = march.width(max(lane.columns.size for lane in lanes))
     for first in range(0, len(order), march.size):
         # A last, shorter chunk repeats its last λ rather than compile for another length.
         which = order[np.minimum(np.arange(first, first + march.size), len(order) - 1)]
-        yield which, slice(0, len(order) - first), int(order[max(first - 1, 0)])
+        yield which, slice(0, len(order) - first), int(order[max(first - 1, 0)]), width
 
 
 def _settle(march: March, lanes: list[_Lane]) -> Certificate:
@@ -224,7 +224,7 @@ def _settle(march: March, lanes: list[_Lane]) -> Certificate:
         march.hold([lane.columns for lane in lanes])
         for lane in lanes:
             lane.start = lane.b.copy()
-        _soften(march, lanes, 1.0)
+        _move(march, lanes)
         for lane in lanes:
             lane.b = lane.start
     for f, lane in enumerate(lanes):
