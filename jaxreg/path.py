@@ -165,7 +165,8 @@ def fit_path(
             is slower and certified alike. Where a sample has k outputs, coefficients are (p, k): `L21` keeps or
             drops features for all outputs together, and a weight of p factors is that of the rows. Its own strength is
             not used; those of the members of a sum are, as relative ones. A solution of one that is not convex is
-            stationary, and near that of the λ before.
+            stationary: near that of the λ before, or (`MCP`, `SCAD` and their group forms) the lowest of those found
+            from several starts.
         lams: number of strengths, or the strengths in any order; they come back in decreasing order.
         lam_min_ratio: smallest strength as a share of the largest, for a number of strengths.
         sample_weight: weights w ≥ 0, (n,).

@@ -226,7 +226,7 @@ def bootstrap(
 
 
 def _draw(
-    replicates: int, sample_weight: np.ndarray, y: np.ndarray, loss: Loss, seed: int, intercept: bool
+    replicates: int, sample_weight: np.ndarray, y: np.ndarray, loss: Loss, seed: int, intercept: bool = True
 ) -> np.ndarray:
     """How often each replicate draws each row, (B, n)."""
     rng = np.random.default_rng(seed)
@@ -236,7 +236,8 @@ def _draw(
         # What most fits need (both classes, two values of y) is in a draw with chance ½ or more.
         for _ in range(DRAWS):
             counts[b] = np.bincount(rng.choice(rows, rows.size), minlength=len(y))
-            if _can_learn(y[counts[b] > 0], loss, intercept):
+            drawn = y[counts[b] > 0]
+            if _can_learn(drawn, loss, intercept) and loss.outputs(drawn) == loss.outputs(y[rows]):
                 break
         else:
             raise ValueError(
