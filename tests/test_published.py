@@ -6,7 +6,7 @@ with the script that made it.
 
 ESL is Hastie, Tibshirani & Friedman (2009), "The elements of statistical learning", 2nd ed. The numbers called printed
 are as remembered, not looked up in the books, but for those of the help page of MASS::Insurance, which was read. That
-they are those of these tables by these models, to all digits, statsmodels 0.14 confirms: least squares (table 3.3), both
+they are those of these tables by these models, to all digits, statsmodels 0.15 confirms: least squares (table 3.3), both
 logistic regressions but for the last digits of Z scores (4.2 and 4.3), ships and policies (all).
 """
 

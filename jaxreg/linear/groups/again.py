@@ -11,7 +11,7 @@ penalties", JASA 106, section 4, for starts along a grid.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -45,6 +45,9 @@ DETOURS = (1.0, 1.0), (1.0, 0.5), (2.0, 1.0)
 """γ and λ, as multiples of their own, by way of which each λ is solved again: the first from the convex solutions."""
 GROW, MOST = 5, 64
 """How often columns may be added, and how many each time for each chunk."""
+
+
+Answers = list[tuple[np.ndarray, np.ndarray]]
 
 
 class March(Protocol):
@@ -263,10 +266,24 @@ class _Job(NamedTuple):
     clear: Any
 
 
-def _answers(march: March, kind: Any, jobs: list[_Job]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _answers(march: March, kind: Any, jobs: list[_Job]) -> Answers:
+    return _work(
+        march.problem.loss, march.problem.data, march.store, kind, jobs, march.widest, one_by_one=march.one_by_one
+    )
+
+
+def solve(
+    loss: Loss, data: Data, store: Store, kind: Any, tasks: Sequence[Task], size: int, one_by_one: bool
+) -> Answers:
+    """Solve tasks as `lanes.solve` does, by the program that solves them again: one program is soon enough compiled."""
+    nothing = [np.full((task.lams.size, *task.start.shape), np.nan) for task in tasks]
+    jobs = [_Job(task, part, part, np.float64(0)) for task, part in zip(tasks, nothing, strict=True)]
+    return _work(loss, data, store, kind, jobs, size, one_by_one=one_by_one)
+
+
+def _work(loss: Loss, data: Data, store: Store, kind: Any, jobs: list[_Job], size: int, *, one_by_one: bool) -> Answers:
     """What is kept (L, d) and rounds (L,) of every job: in threads, or as one batch of jobs of one width."""
-    loss, data, store, size = march.problem.loss, march.problem.data, march.store, march.widest
-    if not march.one_by_one:
+    if not one_by_one:
         found = _retry_all(loss, data, store, kind, jax.tree.map(lambda *leaves: np.stack(leaves), *jobs), size=size)
         return list(zip(*map(np.asarray, found), strict=True))
 
@@ -301,7 +318,7 @@ def _retry(loss: Loss, prepared: Any, kind: Any, job: _Job, *, size: int) -> Chu
         b, here = found.b[0], kind.at(lam)
         ended = jnp.all(jnp.isfinite(b)) & (found.rounds[0] < task.budget)
         lower = ended & ~(objective(here, b) >= objective(here, rival) - job.clear)
-        kept = jnp.where(lower, b, rival)
+        kept = jnp.where(lower | jnp.all(jnp.isnan(rival)), b, rival)
         return kept, Chunk(kept, found.rounds[0])
 
     return jax.lax.scan(step, task.start, (task.lams, job.starts, job.rivals))[1]

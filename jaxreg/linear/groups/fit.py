@@ -16,8 +16,8 @@ from jaxreg.linear.active.grams import empty_store, extend, find_split, full_sto
 from jaxreg.linear.active.screen import MARGIN
 from jaxreg.linear.assess import good, null_coefficients
 from jaxreg.linear.columns import bucket
+from jaxreg.linear.groups import again
 from jaxreg.linear.groups import lanes as group_lanes
-from jaxreg.linear.groups.again import CONVEX, ROUGH, improve
 from jaxreg.linear.groups.judge import Certificate, certify
 from jaxreg.linear.groups.parts import entering, in_groups, parts_of, team_of, weighted
 from jaxreg.linear.problem import Fits, Problem
@@ -80,11 +80,11 @@ def fit_groups(
     fits = march.path(report)
     if not isinstance(penalty, Nonconvex):
         return fits
-    rough = _March(problem, dataclasses.replace(penalty, gamma=CONVEX), lams, ROUGH)  # type: ignore[type-var]
+    rough = _March(problem, dataclasses.replace(penalty, gamma=again.CONVEX), lams, again.ROUGH)  # type: ignore[type-var]
     rough.store, rough.slot, rough.filled = march.store, march.slot, march.filled
     convex = rough.path(None)
     march.store, march.slot, march.filled = rough.store, rough.slot, rough.filled
-    return improve(march, fits, convex)
+    return again.improve(march, fits, convex)
 
 
 class _March:
@@ -158,7 +158,8 @@ class _March:
             tasks = [self._task(f, columns[f], lams, done[f], full, precision) for f in todo]
             kind, size = self.parts.kind, self.widest
             p = self.problem
-            answers = group_lanes.solve(p.loss, p.data, self.store, kind, tasks, size, self.one_by_one)
+            solve = again.solve if isinstance(self.penalty, Nonconvex) else group_lanes.solve
+            answers = solve(p.loss, p.data, self.store, kind, tasks, size, self.one_by_one)
             for f, (found_b, taken) in zip(todo, answers, strict=True):
                 b[f], k = found_b, done[f]
                 rounds[k:, f] += taken[k:]
