@@ -78,7 +78,7 @@ def fit_groups(
     """
     march = _March(problem, penalty, lams, tol)
     fits = march.path(report)
-    if not isinstance(penalty, Nonconvex):
+    if not march.folded:
         return fits
     rough = _March(problem, dataclasses.replace(penalty, gamma=again.CONVEX), lams, again.ROUGH)  # type: ignore[type-var]
     rough.store, rough.slot, rough.filled = march.store, march.slot, march.filled
@@ -95,6 +95,8 @@ class _March:
         n, p = problem.design.shape
         self.problem, self.penalty, self.lams, self.tol = problem, weighted(penalty, p), lams, tol
         many = self.many = len(problem.data.weights)
+        # Other starts are for coefficients of one output.
+        self.folded = isinstance(penalty, Nonconvex) and problem.data.offset.ndim == 1
         self.parts = parts_of(penalty, p)
         # Columns by group, and where each group begins among them.
         self.order = np.argsort(self.parts.labels, kind="stable")
@@ -158,7 +160,7 @@ class _March:
             tasks = [self._task(f, columns[f], lams, done[f], full, precision) for f in todo]
             kind, size = self.parts.kind, self.widest
             p = self.problem
-            solve = again.solve if isinstance(self.penalty, Nonconvex) else group_lanes.solve
+            solve = again.solve if self.folded else group_lanes.solve
             answers = solve(p.loss, p.data, self.store, kind, tasks, size, self.one_by_one)
             for f, (found_b, taken) in zip(todo, answers, strict=True):
                 b[f], k = found_b, done[f]
