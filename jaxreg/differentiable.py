@@ -142,7 +142,7 @@ class _How:
         X, y, sample_weight, offset, loss, penalty = numbers
         X = self.matrix if X is None else X
         with jax.enable_x64(True):
-            data = linear_data(X, y, loss, penalty, sample_weight, offset, None)
+            data = linear_data(X, y, loss, penalty, sample_weight, offset, None, intercept=self.intercept)
             problem = make_problem(data, loss, data.sample_weight[None], self.intercept, self.standardize)
             mix = shares(penalty, None)
             fits = fit_all(problem, data.penalty, mix, [float(penalty.lam)], None, self.tol, None)[1]

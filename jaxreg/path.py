@@ -18,7 +18,7 @@ from jaxreg.linear.generic import fit_generic, generic_lam_max
 from jaxreg.linear.grid import make_grid, spread
 from jaxreg.linear.groups.fit import fit_groups
 from jaxreg.linear.groups.fit import works as in_groups
-from jaxreg.linear.kinks.fit import fit_split
+from jaxreg.linear.kinks.fit import fit_kinks
 from jaxreg.linear.responses import df_of_responses, falls_apart, fit_responses, response_penalty
 from jaxreg.linear.targets import offsets
 from jaxreg.losses import Loss, Squared
@@ -167,7 +167,8 @@ def fit_path(
             `L2` beside them, too), and a weight of p factors is that of the rows; penalties of single entries go the
             way of one output if the loss adds outputs up, and to the gradients if not (`Multinomial`). Its own
             strength is not used; those of the members of a sum are, as relative ones. A solution of one that is not
-            convex is stationary, and near that of the λ before.
+            convex is stationary: near that of the λ before, or (`MCP`, `SCAD` and their group forms) the lowest of
+            those found from several starts.
         lams: number of strengths, or the strengths in any order; they come back in decreasing order.
         lam_min_ratio: smallest strength as a share of the largest, for a number of strengths.
         sample_weight: weights w ≥ 0, (n,).
@@ -194,7 +195,7 @@ def fit_path(
     loss, penalty = loss or Squared(), penalty or L1()
     tol = tolerance(tol)
     with jax.enable_x64(True):
-        data = linear_data(X, y, loss, penalty, sample_weight, offset, dtype)
+        data = linear_data(X, y, loss, penalty, sample_weight, offset, dtype, intercept=intercept)
         problem = make_problem(data, loss, data.sample_weight[None], intercept, standardize)
         mix = shares(penalty, None)
         grid, fits = fit_all(problem, data.penalty, mix, lams, lam_min_ratio, tol, reporter(progress))
@@ -235,7 +236,7 @@ def fit_all(
     for r in mix:
         one = _with_mix(penalty, r)
         grids.append(spread(problem, functools.partial(generic_lam_max, problem, one), lams, lam_min_ratio))
-        solve = fit_split if isinstance(problem.loss, Nonsmooth) else fit_generic
+        solve = fit_kinks if isinstance(problem.loss, Nonsmooth) else fit_generic
         fits.append(solve(problem, one, grids[-1], tol, report))
     joined = (np.concatenate(parts, axis=2) for parts in list(zip(*fits, strict=True))[1:])
     return np.stack(grids), Fits(fits[0].working, *joined)

@@ -55,6 +55,12 @@ ERRORS = {
     "short factors": ((X, Y), {"penalty": jr.L1(weight=np.ones(3))}, ValueError, "one factor per column of X"),
     "nothing penalized": ((X, Y), {"penalty": jr.L1(weight=np.zeros(4))}, ValueError, "leaves every column unpenalized"),
     "factor tree": ((X, Y), {"penalty": jr.L1(weight={"a": 1.0})}, TypeError, "weight must be a number or an array"),
+    "y of zeros through the origin": (
+        (X, np.zeros(60)),
+        {"intercept": False},
+        ValueError,
+        "y is constant (every value is 0)",
+    ),
     "constant columns only": ((np.ones((60, 2)), Y), {}, ValueError, "no column of X is related to y"),
 }  # fmt: skip
 
@@ -154,3 +160,17 @@ def test_a_grid_above_lam_max_selects_nothing_and_scores_the_null_model():
     cv = jr.cross_validate(X, Y, lams=[1e4], folds=3)
     np.testing.assert_array_equal(cv.coef(), 0)
     np.testing.assert_allclose(cv.scores[:, 0], cv.null_scores)
+
+
+def test_a_constant_through_the_origin_is_a_regression():
+    """Against the normal equations of an active set whose signs are right; with the intercept there is nothing to fit."""
+    y = np.full(60, 7.0)
+    path = jr.fit_path(X, y, intercept=False, standardize=False, lams=5)
+    assert path.gap.max() <= 1e-6
+    assert path.nonzero[-1] > 0
+    for lam, coef in zip(path.lams, path.coef, strict=True):
+        gradient = X.T @ (X @ coef - y) / 60
+        np.testing.assert_allclose(gradient[coef != 0], -lam * np.sign(coef[coef != 0]), atol=1e-5)
+        assert np.abs(gradient).max() <= lam * (1 + 1e-5)
+    scores = jr.cross_validate(X, y, intercept=False, lams=3, folds=3).mean
+    assert (np.diff(scores) < 0).all()

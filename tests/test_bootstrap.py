@@ -167,3 +167,32 @@ def test_fits_that_miss_their_tolerance_warn_once(weight):
     assert len(caught) == 1
     assert (boot.result == jr.Result.STALLED).any()
     assert ((boot.result == jr.Result.CONVERGED) == (boot.gap <= 1e-300)).all()
+
+
+@pytest.mark.parametrize(
+    ("y", "options"),
+    [
+        (Y, {"penalty": jr.GroupLasso(groups=np.arange(10) // 2)}),
+        (np.c_[Y, Y**2 / 100], {"penalty": jr.L21()}),
+        pytest.param(Y, {"penalty": jr.SLOPE(weights=np.linspace(2, 1, 10))}, marks=pytest.mark.slow),
+        pytest.param(Y, {"penalty": jr.MCP()}, marks=pytest.mark.slow),
+        pytest.param(Y, {"loss": jr.Quantile(0.3)}, marks=pytest.mark.slow),
+    ],
+    ids=["groups", "rows", "SLOPE", "MCP", "quantile"],
+)
+def test_whatever_has_a_path_has_a_bootstrap(y, options):
+    boot = jr.bootstrap(X, y, replicates=3, lams=4, lam_min_ratio=0.1, **options)
+    assert (boot.result == jr.Result.CONVERGED).all()
+    path = jr.fit_path(X, y, lams=boot.lams, sample_weight=boot.counts[2], **options)
+    np.testing.assert_allclose(boot.coef[2], path.coef, atol=1e-3 * np.abs(path.coef).max())
+    assert boot.coef.shape == (3, *boot.path.coef.shape)
+    np.testing.assert_array_equal(boot.selected, (boot.coef != 0).mean(axis=0))
+    low, high = boot.interval(0.5, lam=boot.lams[-1])
+    assert low.shape == path.coef.shape[1:]
+    assert (low <= high).all()
+
+
+def test_rows_of_which_no_draw_can_be_fitted_are_refused():
+    """Twelve of twelve classes, each of one row, are never all in a draw with replacement."""
+    with pytest.raises(ValueError, match="y has too few rows of some kind: of 1000 draws"):
+        jr.bootstrap(X[:12], np.arange(12), loss=jr.Multinomial(), replicates=2, lams=2)

@@ -53,26 +53,23 @@ def stationarity(b, lam, penalty):
     ("name", "penalty", "value"), [("mcp", jr.MCP(gamma=3.0), mcp), ("scad", jr.SCAD(gamma=3.7), scad)]
 )
 def test_nonconvex_paths_are_no_worse_than_those_of_skglm(name, penalty, value):
-    """Objective within 1e-8 at all λ but the smallest, stationary to 1e-8; here even the points are the same.
-
-    At the smallest λ MCP has several stationary points, and where descents end differs: by cyclic coordinate descent
-    in one order it is 3.3e-3 above skglm's, in the other order 1.5e-3, relatively, and here as in the first.
-    """
+    """Objective within 1e-8, stationary to 1e-8. Where nothing lower was found from other starts, points are the same."""
+    same = 0
     path = jr.fit_path(X, Y, penalty=penalty, lams=SKGLM["lams"], intercept=False, standardize=False, tol=1e-9)
     assert (path.result == jr.Result.CONVERGED).all()
     for b, reference, lam in zip(path.coef, SKGLM["fits"][name], SKGLM["lams"], strict=True):
         theirs = np.array(reference["coef"])
         objective = risk(theirs) + value(np.abs(theirs), lam)[0].sum()
         assert stationarity(b, lam, value) <= 1e-8
-        if lam == SKGLM["lams"][-1] and name == "mcp":
-            assert risk(b) + value(np.abs(b), lam)[0].sum() <= 1.004 * objective
-            continue
         np.testing.assert_allclose(objective, reference["objective"], rtol=1e-13)
         assert stationarity(theirs, lam, value) <= ROUNDING
-        assert risk(b) + value(np.abs(b), lam)[0].sum() <= objective + 1e-8
-        assert stationarity(b, lam, value) <= 1e-8
-        np.testing.assert_array_equal(b != 0, theirs != 0)
-        np.testing.assert_allclose(b, theirs, atol=1e-7)
+        gain = objective - risk(b) - value(np.abs(b), lam)[0].sum()
+        assert gain >= -1e-8
+        if gain <= 1e-8:
+            same += 1
+            np.testing.assert_array_equal(b != 0, theirs != 0)
+            np.testing.assert_allclose(b, theirs, atol=1e-7)
+    assert same >= 5
 
 
 def test_half_norm_solutions_of_skglm_are_solutions_here(x64):

@@ -138,5 +138,21 @@ def test_what_cannot_be_fitted_is_refused():
     smooth = jr.GroupLasso(groups=np.arange(P) // 2) + jr.HuberizedL1()
     with pytest.raises(TypeError, match="Quantile has kinks and takes a penalty by its prox"):
         jr.fit_path(X, Y, loss=jr.Quantile(), penalty=smooth)
-    with pytest.raises(ValueError, match=re.escape(f"y must have shape ({N},) for Quantile, got ({N}, 2)")):
-        jr.fit_path(X, np.c_[Y, Y], loss=jr.Quantile())
+    message = re.escape(f"y must have shape ({N},) for Quantile with L21, got ({N}, 2)")
+    with pytest.raises(ValueError, match=message):
+        jr.fit_path(X, np.c_[Y, Y], loss=jr.Quantile(), penalty=jr.L21())
+
+
+def test_several_responses_are_fitted_each_by_itself():
+    """One grid for both, gaps of their sum, and penalty factors of rows."""
+    both, options = np.c_[Y, Y**2], {"loss": jr.Quantile(0.3), "sample_weight": W, "penalty": jr.L1(weight=FACTOR)}
+    path = jr.fit_path(X, both, lams=3, lam_min_ratio=0.1, offset=OFFSET, **options)
+    assert path.coef.shape == (3, P, 2)
+    assert path.intercept.shape == (3, 2)
+    assert path.gap.max() <= 1e-6
+    np.testing.assert_array_equal(path.coef[0, 1:], 0)
+    for k in range(2):
+        one = jr.fit_path(X, both[:, k], lams=path.lams, offset=OFFSET, **options)
+        np.testing.assert_allclose(path.coef[..., k], one.coef, atol=1e-9)
+        np.testing.assert_allclose(path.intercept[..., k], one.intercept, atol=1e-9)
+        np.testing.assert_array_equal(path.predict(X)[..., k], X @ path.coef[..., k].T + path.intercept[:, k])

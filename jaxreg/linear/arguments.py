@@ -9,7 +9,7 @@ import numpy as np
 from jaxreg import _check
 from jaxreg.linear.design import Design, as_design
 from jaxreg.linear.free import check_penalty, free_columns
-from jaxreg.linear.targets import offsets, responses, survival, vector
+from jaxreg.linear.targets import check_target, offsets, responses, survival, vector
 from jaxreg.losses import Loss
 from jaxreg.losses._base import Coupled, Joint, Nonsmooth
 from jaxreg.penalties import Elastic, ElasticNet, Penalty, Separable, Sum
@@ -38,7 +38,9 @@ class LinearData:
         return len(self.target), self.factor.size
 
 
-def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, offset: Any, dtype: Any) -> LinearData:
+def linear_data(
+    X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, offset: Any, dtype: Any, *, intercept: bool = True
+) -> LinearData:
     """Check everything that a linear model is fitted to. Call it with x64 on.
 
     Raises:
@@ -61,11 +63,12 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
     weights = np.ones(n) if sample_weight is None else vector("sample_weight", sample_weight, n)
     if (weights < 0).any() or not (weights > 0).sum() >= 2:
         raise ValueError("sample_weight must not be negative, and must be positive for at least 2 rows")
-    loss.check(target[weights > 0])
+    check_target(loss, target[weights > 0], intercept)
     outputs = loss.outputs(target[weights > 0])
-    if outputs and isinstance(loss, Nonsmooth):
+    if outputs and isinstance(loss, Nonsmooth) and not all(isinstance(atom, Separable) for atom in penalty.atoms):
         raise ValueError(
-            f"y must have shape ({n},) for {type(loss).__name__}, got {target.shape}: fit one response each"
+            f"y must have shape ({n},) for {type(loss).__name__} with {type(penalty).__name__}, got {target.shape}: "
+            "several responses are solved one by one, for penalties of single entries"
         )
     shift = np.zeros((n, *outputs)) if offset is None else offsets(offset, n, outputs)
     # What has no weight may be outside the loss's domain, or a class of its own, and losses are evaluated everywhere.

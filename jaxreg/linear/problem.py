@@ -11,7 +11,7 @@ from jaxreg.linear.arguments import LinearData, is_plain
 from jaxreg.linear.columns import Data, gather
 from jaxreg.linear.design import Design, Views, make_views
 from jaxreg.linear.joint import fit_null_joint
-from jaxreg.linear.kinks.null import fit_null_split
+from jaxreg.linear.kinks.responses import fit_null_responses
 from jaxreg.linear.null import Null, fit_null
 from jaxreg.linear.sizes import fill_up
 from jaxreg.losses import Loss
@@ -62,7 +62,7 @@ class Problem:
         unpenalized = np.flatnonzero(factor == 0)
         free = gather(design, views, unpenalized, unpenalized.size, intercept)
         if isinstance(loss, Nonsmooth):
-            null = fit_null_split(design, views, loss, data, factor, intercept)
+            null = fit_null_responses(design, views, loss, data, factor, intercept)
         else:
             plain = is_plain(loss) and offset.ndim == 1
             null = (fit_null if plain else fit_null_joint)(design, views, loss, data, free)

@@ -4,6 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxreg.losses import Loss
+from jaxreg.losses._base import ConstantTargetError
+
 
 def vector(name: str, value: Any, n: int) -> np.ndarray:
     """Check a finite numeric vector of length n, and return it in float64.
@@ -24,6 +27,20 @@ def vector(name: str, value: Any, n: int) -> np.ndarray:
     if bad.size:
         raise ValueError(f"{name} has {bad.size} NaN or infinite entries, the first at row {bad[0]}")
     return array
+
+
+def check_target(loss: Loss, target: np.ndarray, intercept: bool) -> None:
+    """Refuse what a loss does not know, or cannot learn from: a constant, unless nothing explains it beforehand.
+
+    Raises:
+        ValueError: as `loss.check` does.
+    """
+    try:
+        loss.check(target)
+    except ConstantTargetError:
+        # Through the origin a constant is a regression like any other; only zero is there already.
+        if intercept or not target.any():
+            raise
 
 
 def responses(name: str, value: Any, n: int) -> np.ndarray:

@@ -149,11 +149,15 @@ class Coupled(Loss):
         return jax.jvp(lambda eta: self.derivative(eta, target), (pred,), (direction.astype(pred.dtype),))[1]
 
 
+class ConstantTargetError(ValueError):
+    """A target has one value only, which an intercept alone explains."""
+
+
 def refuse_constant(target: np.ndarray) -> None:
     """Refuse a target that has one value only.
 
     Raises:
-        ValueError: saying which.
+        ConstantTargetError: saying which.
     """
     if np.ptp(target) == 0:
-        raise ValueError(f"y is constant (every value is {target.flat[0]:g}): nothing to fit")
+        raise ConstantTargetError(f"y is constant (every value is {target.flat[0]:g}): nothing to fit")

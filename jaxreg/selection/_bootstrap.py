@@ -9,15 +9,16 @@ import jax
 import numpy as np
 
 from jaxreg import _check
-from jaxreg.linear import fit
-from jaxreg.linear.arguments import linear_data, mixes, tolerance
-from jaxreg.linear.grid import make_grid
+from jaxreg.linear.arguments import linear_data, tolerance
+from jaxreg.linear.targets import check_target
 from jaxreg.losses import Loss, Squared
-from jaxreg.path import Path, Progress, make_paths, make_problem, original_scale, reporter, warn
-from jaxreg.penalties import L1, Elastic
+from jaxreg.path import Path, Progress, fit_all, make_paths, make_problem, original_scale, reporter, shares, warn
+from jaxreg.penalties import L1, Penalty
 
 BLOCK = 2**27
 """Bytes that the Grams and predictions of the replicates fitted at once may take; temporaries come on top."""
+DRAWS = 1000
+"""How often a replicate may be drawn again, where nothing can be learnt from it."""
 Report = Callable[[int, int], None]
 
 
@@ -29,8 +30,9 @@ class Bootstrap:
         lams: strengths in decreasing order, (L,).
         path: the fit to all rows, whose strengths every replicate uses.
         index: columns that are ever active, (a,).
-        slopes: coefficients of these in every replicate, on the scale of X, (B, L, a).
-        intercept: intercepts, (B, L).
+        slopes: coefficients of these in every replicate, on the scale of X, (B, L, a); (B, L, a, k) where a sample
+            has k outputs, and so below.
+        intercept: intercepts, (B, L), or (B, L, k).
         gap: relative duality gap of every fit, (B, L).
         kkt: relative residual of every fit's optimality condition, (B, L).
         result: how every fit ended, (B, L), see `Result`.
@@ -100,9 +102,11 @@ class Bootstrap:
         return self._wide(np.quantile(slopes, [tail, 1 - tail], axis=0))
 
     def _wide(self, values: np.ndarray) -> np.ndarray:
-        """Values (…, a) of the ever-active columns among all, (…, p)."""
-        full = np.zeros((*values.shape[:-1], self.path.coef.shape[1]))
-        full[..., self.index] = values
+        """Values (…, a) or (…, a, k) of the ever-active columns among all, (…, p) or (…, p, k)."""
+        p, *outputs = self.path.coef.shape[1:]
+        lead = values.shape[: values.ndim - 1 - len(outputs)]
+        full = np.zeros((*lead, p, *outputs))
+        np.moveaxis(full, len(lead), 0)[self.index] = np.moveaxis(values, len(lead), 0)
         return full
 
     def _at(self, lam: float) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +140,7 @@ def bootstrap(
     y: Any,
     *,
     loss: Loss | None = None,
-    penalty: Elastic | None = None,
+    penalty: Penalty | None = None,
     lams: Any = 100,
     lam_min_ratio: float | None = None,
     sample_weight: Any = None,
@@ -159,9 +163,9 @@ def bootstrap(
 
     Args:
         X: as for `fit_path`, like everything down to `progress`.
-        y: target, (n,).
+        y: target.
         loss: `Squared()` unless given.
-        penalty: `L1()` unless given.
+        penalty: `L1()` unless given; any that `fit_path` takes.
         lams: number of strengths, or the strengths.
         lam_min_ratio: smallest strength as a share of the largest.
         sample_weight: weights, (n,).
@@ -192,27 +196,27 @@ def bootstrap(
     (2, 10)
     """
     loss, penalty = loss or Squared(), penalty or L1()
-    tol, mix = tolerance(tol), mixes(penalty, None)
+    tol = tolerance(tol)
     if isinstance(replicates, (bool, str)) or int(replicates) != replicates:
         raise TypeError(f"replicates must be an integer, got {replicates!r}")
     if replicates < 1:
         raise ValueError(f"replicates must be at least 1, got {replicates}")
     with jax.enable_x64(True):
-        data = linear_data(X, y, loss, penalty, sample_weight, offset, dtype)
-        counts = _draw(int(replicates), data.sample_weight, data.target, loss, seed)
+        data, mix = (
+            linear_data(X, y, loss, penalty, sample_weight, offset, dtype, intercept=intercept),
+            shares(penalty, None),
+        )
+        counts = _draw(int(replicates), data.sample_weight, data.target, loss, seed, intercept)
         blocks = _blocks(len(counts), *data.design.shape)
         report, parts = reporter(progress), []
         for place, block in enumerate(blocks):
             # All rows come first in every block, so that all are of one shape and one working precision.
             weights = np.concatenate([data.sample_weight[None], counts[block] * data.sample_weight])
             problem = make_problem(data, loss, weights, intercept, standardize)
+            told = _in_all(report, place, len(blocks))
+            grid, fits = fit_all(problem, data.penalty, mix, lams, lam_min_ratio, tol, told)
             if place == 0:
-                grid = make_grid(problem, mix[0], lams, lam_min_ratio)[None]
-            fits = fit(
-                problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, _in_all(report, place, len(blocks))
-            )
-            if place == 0:
-                path = make_paths(problem, fits, penalty, mix, grid)[0]
+                path, lams = make_paths(problem, fits, penalty, mix, grid)[0], grid[0]
             slopes, intercepts = original_scale(problem, fits)
             each = (slopes, intercepts, fits.gap, fits.kkt, fits.result)
             parts.append(_Part(block, fits.working, *(np.swapaxes(values[:, 1:, 0], 0, 1) for values in each)))
@@ -221,21 +225,31 @@ def bootstrap(
     return Bootstrap(grid[0], path, index, slopes, intercepts, gap, kkt, result, counts)
 
 
-def _draw(replicates: int, sample_weight: np.ndarray, y: np.ndarray, loss: Loss, seed: int) -> np.ndarray:
+def _draw(
+    replicates: int, sample_weight: np.ndarray, y: np.ndarray, loss: Loss, seed: int, intercept: bool = True
+) -> np.ndarray:
     """How often each replicate draws each row, (B, n)."""
     rng = np.random.default_rng(seed)
     rows = np.flatnonzero(sample_weight > 0)
-    counts = np.zeros((replicates, y.size), dtype=np.int32)
+    counts = np.zeros((replicates, len(y)), dtype=np.int32)
     for b in range(replicates):
-        # What any fit needs (both classes, two values of y) is in a draw with chance ½ or more.
-        while not counts[b].any() or not _can_learn(y[counts[b] > 0], loss):
-            counts[b] = np.bincount(rng.choice(rows, rows.size), minlength=y.size)
+        # What most fits need (both classes, two values of y) is in a draw with chance ½ or more.
+        for _ in range(DRAWS):
+            counts[b] = np.bincount(rng.choice(rows, rows.size), minlength=len(y))
+            drawn = y[counts[b] > 0]
+            if _can_learn(drawn, loss, intercept) and loss.outputs(drawn) == loss.outputs(y[rows]):
+                break
+        else:
+            raise ValueError(
+                f"y has too few rows of some kind: of {DRAWS} draws with replacement none can be fitted by "
+                f"{type(loss).__name__}"
+            )
     return counts
 
 
-def _can_learn(y: np.ndarray, loss: Loss) -> bool:
+def _can_learn(y: np.ndarray, loss: Loss, intercept: bool) -> bool:
     try:
-        loss.check(y)
+        check_target(loss, y, intercept)
     except ValueError:
         return False
     return True
@@ -272,11 +286,11 @@ def _join(parts: list[_Part]) -> tuple[np.ndarray, ...]:
     """Columns that are active in any block, and what `_Part` holds for all replicates."""
     replicates = 1 + max(int(part.block[-1]) for part in parts)
     index = np.unique(np.concatenate([part.working for part in parts]))
-    length = parts[0].gap.shape[1]
-    slopes = np.zeros((replicates, length, index.size))
-    rest = [np.empty((replicates, length), values.dtype) for values in parts[0][3:]]
+    length, outputs = parts[0].gap.shape[1], parts[0].slopes.shape[3:]
+    slopes = np.zeros((replicates, length, index.size, *outputs))
+    rest = [np.empty((replicates, *values.shape[1:]), values.dtype) for values in parts[0][3:]]
     for part in parts:
-        slopes[part.block[:, None], :, np.searchsorted(index, part.working)] = part.slopes.transpose(0, 2, 1)
+        slopes[part.block[:, None], :, np.searchsorted(index, part.working)] = np.swapaxes(part.slopes, 1, 2)
         for whole, values in zip(rest, part[3:], strict=True):
             whole[part.block] = values
     return index, slopes, *rest

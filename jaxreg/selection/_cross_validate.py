@@ -95,16 +95,16 @@ def cross_validate(
         return moved[0] if l1_ratios is None else moved
 
     with jax.enable_x64(True):
-        data = linear_data(X, y, loss, penalty, sample_weight, offset, dtype)
+        data = linear_data(X, y, loss, penalty, sample_weight, offset, dtype, intercept=intercept)
         mix = shares(penalty, l1_ratios)
         n = len(data.target)
         labels = make_folds(data.target, folds, seed, loss) if fold_id is None else check_folds(fold_id, n)
         closed = data.target.ndim == 1 and _has_closed_form(loss, mix, lams, labels)
         if closed:
-            check_leave_one_out(labels, data.sample_weight, data.target, loss)
+            check_leave_one_out(labels, data.sample_weight, data.target, loss, intercept)
             weights = data.sample_weight[None]
         else:
-            weights = training_weights(labels, data.sample_weight, data.target, loss)
+            weights = training_weights(labels, data.sample_weight, data.target, loss, intercept)
         check_measure(name, data.target, data.sample_weight, labels)
         problem = make_problem(data, loss, weights, intercept, standardize)
         grid, fits = fit_all(problem, data.penalty, mix, lams, lam_min_ratio, tol, reporter(progress))

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxreg.linear.targets import check_target
 from jaxreg.losses import Logistic, Loss, Multinomial
 from jaxreg.losses._base import Coupled
 
@@ -65,7 +66,9 @@ def check_folds(fold_id: Any, n: int) -> np.ndarray:
     return numbered
 
 
-def training_weights(fold_id: np.ndarray, sample_weight: np.ndarray, y: np.ndarray, loss: Loss) -> np.ndarray:
+def training_weights(
+    fold_id: np.ndarray, sample_weight: np.ndarray, y: np.ndarray, loss: Loss, intercept: bool
+) -> np.ndarray:
     """Sample weights of every training set, (K + 1, n): all rows first, then all but each fold.
 
     Raises:
@@ -74,11 +77,13 @@ def training_weights(fold_id: np.ndarray, sample_weight: np.ndarray, y: np.ndarr
     folds = int(fold_id.max()) + 1
     held_out = fold_id == np.arange(folds)[:, None]
     for k in range(folds):
-        _check_fold(k, held_out[k], sample_weight, y, loss)
+        _check_fold(k, held_out[k], sample_weight, y, loss, intercept)
     return np.concatenate([sample_weight[None], np.where(held_out, 0.0, sample_weight)])
 
 
-def check_leave_one_out(fold_id: np.ndarray, sample_weight: np.ndarray, y: np.ndarray, loss: Loss) -> None:
+def check_leave_one_out(
+    fold_id: np.ndarray, sample_weight: np.ndarray, y: np.ndarray, loss: Loss, intercept: bool
+) -> None:
     """Do the same checks where every row is a fold of its own, without one array for each.
 
     Only a row of zero weight, or with the smallest or largest target, can be one that nothing is left without.
@@ -87,16 +92,18 @@ def check_leave_one_out(fold_id: np.ndarray, sample_weight: np.ndarray, y: np.nd
         ValueError: as for `training_weights`.
     """
     for row in {int(sample_weight.argmin()), int(y.argmin()), int(y.argmax())}:
-        _check_fold(int(fold_id[row]), np.arange(y.size) == row, sample_weight, y, loss)
+        _check_fold(int(fold_id[row]), np.arange(y.size) == row, sample_weight, y, loss, intercept)
 
 
-def _check_fold(k: int, held_out: np.ndarray, sample_weight: np.ndarray, y: np.ndarray, loss: Loss) -> None:
+def _check_fold(
+    k: int, held_out: np.ndarray, sample_weight: np.ndarray, y: np.ndarray, loss: Loss, intercept: bool
+) -> None:
     if not (sample_weight[held_out] > 0).any():
         raise ValueError(f"fold {k} holds out no row of positive weight")
     trained = ~held_out & (sample_weight > 0)
     try:
         if trained.sum() < 2:
             raise ValueError(f"only {trained.sum()} row of positive weight is left")
-        loss.check(y[trained])
+        check_target(loss, y[trained], intercept)
     except ValueError as error:
         raise ValueError(f"without fold {k} there is nothing to train on: {error}; use other folds") from error

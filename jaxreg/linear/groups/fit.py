@@ -4,6 +4,7 @@ Screen groups by where their gradients are heading → solve the chunk on the Gr
 all columns from the data → add groups that are missing and repeat, or go on to the next chunk.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -16,13 +17,14 @@ from jaxreg.linear.active.grams import empty_store, extend, find_split, full_sto
 from jaxreg.linear.active.screen import MARGIN
 from jaxreg.linear.assess import good, null_coefficients
 from jaxreg.linear.columns import bucket
+from jaxreg.linear.groups import again
 from jaxreg.linear.groups import lanes as group_lanes
 from jaxreg.linear.groups.judge import Certificate, certify
 from jaxreg.linear.groups.parts import apart, entering, in_groups, in_rows, parts_of, team_of, weighted
 from jaxreg.linear.problem import Fits, Problem
 from jaxreg.losses import Squared
 from jaxreg.losses._base import Coupled, Nonsmooth
-from jaxreg.penalties import Penalty
+from jaxreg.penalties import Nonconvex, Penalty
 
 ALL_COLUMNS = 128
 """Up to this many columns the working set is all of them."""
@@ -84,12 +86,14 @@ def fit_groups(
     Source: Tibshirani et al. (2012), "Strong rules for discarding predictors in lasso-type problems", JRSS B 74.
     """
     march = _March(problem, penalty, lams, tol)
-    pieces = []
-    for first in range(0, len(lams), march.size):
-        pieces.append(march.chunk(first))
-        if report is not None:
-            report(min(first + march.size, len(lams)), len(lams))
-    return _assemble(pieces, len(lams), tol)
+    fits = march.path(report)
+    if not march.folded:
+        return fits
+    rough = _March(problem, dataclasses.replace(penalty, gamma=again.CONVEX), lams, again.ROUGH)  # type: ignore[type-var]
+    rough.store, rough.slot, rough.filled = march.store, march.slot, march.filled
+    convex = rough.path(None)
+    march.store, march.slot, march.filled = rough.store, rough.slot, rough.filled
+    return again.improve(march, fits, convex)
 
 
 class _March:
@@ -102,6 +106,8 @@ class _March:
         self.problem, self.penalty, self.lams, self.tol = problem, weighted(penalty, p, outputs), lams, tol
         many = self.many = len(problem.data.weights)
         self.outputs = outputs
+        # Other starts are for coefficients of one output.
+        self.folded = isinstance(penalty, Nonconvex) and not outputs
         self.parts = parts_of(penalty, p, outputs)
         # Columns by group, and where each group begins among them.
         self.order = np.argsort(self.parts.labels, kind="stable")
@@ -134,6 +140,15 @@ class _March:
         self.here = self.there = max(float(self._reach(self.gradient).max(initial=0)), float(lams[0]))
         self.precision = max(1e-1 * tol, 1e-13)
 
+    def path(self, report: Callable[[int, int], None] | None) -> Fits:
+        """All chunks."""
+        pieces, length = [], len(self.lams)
+        for first in range(0, length, self.size):
+            pieces.append(self.chunk(first))
+            if report is not None:
+                report(min(first + self.size, length), length)
+        return _assemble(pieces, length, self.tol)
+
     def chunk(self, first: int) -> _Piece:
         """Solve the chunk from λ number `first`, add what the certificate finds missing, sharpen what is short."""
         # A last, shorter chunk repeats its last λ rather than compile for another length.
@@ -151,12 +166,13 @@ class _March:
                 todo, done = list(sets), np.zeros(self.many, dtype=int)
                 wanted = np.broadcast_to(wanted.any(axis=0), wanted.shape).copy()
             columns = [self.order[wanted[f][self.parts.labels[self.order]]] for f in sets]
-            self._hold(columns)
+            self.hold(columns)
             full = _padded(full, 1 + self.store.capacity)
             tasks = [self._task(f, columns[f], lams, done[f], full, precision) for f in todo]
             kind, size = self.parts.kind, self.widest
             p = self.problem
-            answers = group_lanes.solve(p.loss, p.data, self.store, kind, tasks, size, self.one_by_one)
+            solve = again.solve if self.folded else group_lanes.solve
+            answers = solve(p.loss, p.data, self.store, kind, tasks, size, self.one_by_one)
             for f, (found_b, taken) in zip(todo, answers, strict=True):
                 b[f], k = found_b, done[f]
                 rounds[k:, f] += taken[k:]
@@ -221,7 +237,7 @@ class _March:
             alive[self.parts.labels[(self.slopes[f] != 0).reshape(len(self.slopes[f]), -1).any(axis=1)]] = True
             alive |= self.parts.free
             active = int(self.sizes[alive].sum())
-            most = self._width(min(active + min(active, MANY), rows + active // 4) + SPARE)
+            most = self.width(min(active + min(active, MANY), rows + active // 4) + SPARE)
             ranked = np.argsort(-np.where(alive, np.inf, near[f]), kind="stable")
             inside = (np.cumsum(self.sizes[ranked]) <= most) & (near[f][ranked] >= 1)
             chosen[f, ranked[inside]] = True
@@ -238,7 +254,7 @@ class _March:
         room = max(SPARE, min(MANY, int(self.sizes[inside].sum()) // 2))
         return lost[: max(1, int(np.count_nonzero(np.cumsum(self.sizes[lost]) <= room)))]
 
-    def _hold(self, columns: list[np.ndarray]) -> None:
+    def hold(self, columns: list[np.ndarray]) -> None:
         """See that the store has all columns that any training set wants."""
         new = np.unique(np.concatenate(columns))
         new = new[self.slot[new] < 0]
@@ -248,7 +264,7 @@ class _March:
             self.slot[new] = self.filled + np.arange(new.size)
             self.filled += new.size
 
-    def _width(self, size: int) -> int:
+    def width(self, size: int) -> int:
         """Room for so many columns: one of few widths, since each costs a program."""
         p = len(self.parts.labels)
         if size <= WIDTHS[-1]:
@@ -259,7 +275,7 @@ class _March:
     def _task(
         self, f: int, mine: np.ndarray, lams: np.ndarray, done: int, full: np.ndarray, precision: float
     ) -> group_lanes.Task:
-        width = self._width(mine.size)
+        width = self.width(mine.size)
         take = np.zeros(width, dtype=np.int64)
         take[: mine.size] = self.slot[mine]
         lead = 0 if self.gram else 1

@@ -191,7 +191,7 @@ def _joint(loss: Loss, prepared: tuple[Samples, jax.Array], kind: Kind, task: Ta
 
 
 @program()
-def _prepare(loss: Loss, data: Data, store: Store, task: Task) -> tuple[Any, ...]:
+def prepare(loss: Loss, data: Data, store: Store, task: Task) -> tuple[Any, ...]:
     """What the solver asks of the store, whose size it need not know: a Gram, or samples; and which may be nonzero."""
     columns, f, take = store.columns, task.f, task.take
     free = columns.free[f, 1:][take]
@@ -206,7 +206,8 @@ def _prepare(loss: Loss, data: Data, store: Store, task: Task) -> tuple[Any, ...
 
 
 @program(static=("size",))
-def _run(loss: Loss, prepared: Any, kind: Kind, task: Task, *, size: int) -> Chunk:
+def solve_lane(loss: Loss, prepared: Any, kind: Kind, task: Task, *, size: int) -> Chunk:
+    """Solve a chunk of one training set, from what was prepared."""
     if isinstance(loss, Squared):
         return _squared(prepared, kind, task, size=size)
     if task.start.ndim > 1:
@@ -217,7 +218,7 @@ def _run(loss: Loss, prepared: Any, kind: Kind, task: Task, *, size: int) -> Chu
 @program(static=("size",))
 def _run_all(loss: Loss, data: Data, store: Store, kind: Kind, tasks: Task, *, size: int) -> Chunk:
     def one(task: Task) -> Chunk:
-        return _run.jitted(loss, _prepare.jitted(loss, data, store, task), kind, task, size=size)
+        return solve_lane.jitted(loss, prepare.jitted(loss, data, store, task), kind, task, size=size)
 
     return jax.vmap(one)(tasks)
 
@@ -238,7 +239,7 @@ def solve(
         return list(zip(b, rounds, strict=True))
 
     def run(task: Task) -> tuple[np.ndarray, np.ndarray]:
-        found = _run(loss, _prepare(loss, data, store, task), kind, task, size=size)
+        found = solve_lane(loss, prepare(loss, data, store, task), kind, task, size=size)
         return np.asarray(found.b), np.asarray(found.rounds)
 
     kinds = type(loss), type(kind), store.capacity, store.columns.x.shape, store.moments.shape, size

@@ -1,24 +1,78 @@
 """The path of losses with kinks: chunk after chunk of strengths by `admm`, each from where the last one ended."""
 
+import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
 from jaxreg._result import Result
-from jaxreg.linear.assess import null_coefficients
+from jaxreg.linear.assess import null_coefficients, null_eta
 from jaxreg.linear.columns import Data
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.generic import CHUNK, ENTRIES
 from jaxreg.linear.kinks.admm import ridges
 from jaxreg.linear.kinks.null import minimize
+from jaxreg.linear.kinks.responses import penalty_of, response
 from jaxreg.linear.kinks.saddle import State, length
 from jaxreg.linear.null import Null
 from jaxreg.linear.outputs import predict
 from jaxreg.linear.problem import Fits, Problem
 from jaxreg.losses._base import Nonsmooth
 from jaxreg.penalties import Penalty
+
+
+def fit_kinks(
+    problem: Problem,
+    penalty: Penalty,
+    lams: np.ndarray,
+    tol: float,
+    report: Callable[[int, int], None] | None = None,
+) -> Fits:
+    """Solve as `fit_split` does, response by response where there are several; slopes have a last axis of them.
+
+    The gap is that of all responses, relative to their null models; the residual is the largest.
+    """
+    if problem.data.offset.ndim == 1:
+        return fit_split(problem, penalty, lams, tol, report)
+    found, primal, size = [], [], []
+    many = problem.data.offset.shape[1]
+    eta = np.asarray(null_eta(problem))
+    for k in range(many):
+        data, null = response(problem.data, k), problem.null
+        cost = np.asarray(problem.loss.value(jnp.asarray(eta[..., k]), data.target))
+        weights = np.asarray(data.weights)
+        primal.append(np.where(weights > 0, weights * cost, 0).sum(axis=1))
+        null = null._replace(
+            primal=primal[k], derivative=null.derivative[..., k], gradient=null.gradient[..., k], coef=null.coef[..., k]
+        )
+        one = dataclasses.replace(problem, data=data, null=null)
+        size.append(one.scale())
+        told = None if report is None else functools.partial(_in_all, report, k, many)
+        found.append(fit_split(one, penalty_of(penalty, k), lams, tol, told))
+    primals, sizes = (np.stack(part, axis=1)[:, None] for part in (primal, size))
+
+    def over(name: str) -> np.ndarray:
+        return np.stack([getattr(fits, name) for fits in found], axis=-1)
+
+    return Fits(
+        working=found[0].working,
+        intercept=over("intercept"),
+        slopes=over("slopes"),
+        gap=(over("gap") * primals).sum(axis=-1) / np.asarray(problem.null.primal)[:, None],
+        kkt=(over("kkt") * sizes).max(axis=-1) / problem.scale()[:, None],
+        deviance=over("deviance").sum(axis=-1),
+        result=over("result").max(axis=-1),
+        steps=over("steps").sum(axis=-1),
+        df=found[0].df,
+    )
+
+
+def _in_all(report: Callable[[int, int], None], k: int, many: int, done: int, total: int) -> None:
+    report(k * total + done, many * total)
 
 
 def fit_split(
