@@ -10,14 +10,23 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from jaxreg import _check
 from jaxreg.penalties import ElasticNet
-from jaxreg.sklearn._base import Router, boolean, one_of, training_weights
-from jaxreg.sklearn._classifier import LogisticRegression, Probabilities, by_class, class_factors, loss_of
+from jaxreg.sklearn._base import Router, boolean, columns_weight, one_of, training_weights
+from jaxreg.sklearn._classifier import (
+    LogisticParameters,
+    LogisticRegression,
+    Probabilities,
+    by_class,
+    class_factors,
+    loss_of,
+)
 from jaxreg.sklearn._conventions import logistic_lam
 from jaxreg.sklearn._fit import Batch, fit_each, warn_astray
+from jaxreg.sklearn._parameters import parameters
 from jaxreg.sklearn._types import Array, Features
 
 
-class LogisticRegressionCV(Router, Probabilities):
+@parameters
+class LogisticRegressionCV(LogisticParameters, Router, Probabilities):
     """Logistic regression with C, and l1_ratio if several are given, chosen by cross-validation.
 
     As `sklearn.linear_model.LogisticRegressionCV`: folds of equal weight, all C and all mixes are one batch.
@@ -34,6 +43,7 @@ class LogisticRegressionCV(Router, Probabilities):
         tol: duality gap, relative to the null model's objective, beyond which a `ConvergenceWarning` says so.
         max_iter: without effect: the engine has a budget of its own.
         class_weight: None, "balanced", or factors of sample weights by class.
+        penalty_factor: factors of the columns' penalties, (p,); 0 leaves one unpenalized.
         n_jobs: without effect: folds are batches.
         verbose: without effect.
         refit: whether the coefficients are those of the fit to all rows; else means of what is best in each fold.
@@ -54,44 +64,13 @@ class LogisticRegressionCV(Router, Probabilities):
         n_iter_: (1, K, L) or (1, K, L, R); new: (K, R, L).
     """
 
-    def __init__(
-        self,
-        *,
-        Cs: Any = 10,
-        l1_ratios: Any = None,
-        fit_intercept: bool = True,
-        cv: Any = None,
-        dual: bool = False,
-        penalty: Any = "deprecated",
-        scoring: Any = None,
-        solver: str = "lbfgs",
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        class_weight: Any = None,
-        n_jobs: Any = None,
-        verbose: int = 0,
-        refit: bool = True,
-        intercept_scaling: float = 1.0,
-        random_state: Any = None,
-        use_legacy_attributes: bool = True,
-    ) -> None:
-        self.Cs = Cs
-        self.l1_ratios = l1_ratios
-        self.fit_intercept = fit_intercept
-        self.cv = cv
-        self.dual = dual
-        self.penalty = penalty
-        self.scoring = scoring
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.class_weight = class_weight
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-        self.refit = refit
-        self.intercept_scaling = intercept_scaling
-        self.random_state = random_state
-        self.use_legacy_attributes = use_legacy_attributes
+    Cs: Any = 10
+    l1_ratios: Any = None
+    cv: Any = None
+    penalty: Any = "deprecated"
+    scoring: Any = None
+    refit: bool = True
+    use_legacy_attributes: bool = True
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> "LogisticRegressionCV":
         """Choose the strength by cross-validation, and fit all rows at it.
@@ -124,7 +103,7 @@ class LogisticRegressionCV(Router, Probabilities):
             weights=sets,
             sample_weight=weights,
             loss=loss,
-            penalty=ElasticNet(1.0, 0.5),
+            penalty=ElasticNet(1.0, 0.5, columns_weight(self.penalty_factor, X.shape[1])),
             l1_ratios=ratios,
             intercept=self.fit_intercept,
             tol=self.tol,
