@@ -27,7 +27,7 @@ def adaptive_factors(X: Features, y: Array, weights: Array, gamma: float, interc
     rows = weights > 0
     X, y, weights = X[rows], y[rows], weights[rows]
     square = X.power(2) if hasattr(X, "power") else np.square(X)
-    alphas = PILOTS * float(weights.sum() * square.mean() or 1.0)
+    alphas = PILOTS * float(np.mean(square.T @ weights) or 1.0)
     errors = weights[:, None] * np.square(y[:, None] - left_out(X, y[:, None], weights, alphas, intercept)[:, 0])
     chosen = alphas[[int(errors.mean(axis=0).argmin())]]
     size = np.abs(fit_ridge(X, y[:, None], weights, chosen, intercept=intercept, tol=1e-6, name="pilot").coef[0])
