@@ -34,13 +34,13 @@ class Linear(BaseEstimator):
     def _checked(self, X: Any, y: Any, sample_weight: Any, **options: Any) -> Checked:
         """Check features, target and weights as scikit-learn does, and remember the names of features."""
         usual: dict[str, Any] = {"accept_sparse": ["csc", "csr", "coo"], "dtype": FLOATS, "ensure_min_samples": 2}
-        X, y = validate_data(self, X, y, **usual | options)
+        X, y = validate_data(self, on_host(X), on_host(y), **usual | options)
         return Checked(X, y, weights_of(sample_weight, X.shape[0]))
 
     def _link(self, X: Any, offset: Any = None) -> Array:
         """Linear predictors, (n,) or (n, k)."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, accept_sparse=["csr", "csc", "coo"], dtype=FLOATS)
+        X = validate_data(self, on_host(X), reset=False, accept_sparse=["csr", "csc", "coo"], dtype=FLOATS)
         link = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
         shift = offset_of(offset, X.shape[0])
         return link if shift is None else (link + shift).astype(link.dtype)
@@ -150,6 +150,14 @@ class Router:
         return fold_id
 
 
+def on_host(array: Any) -> Any:
+    """What shares its memory by DLPack and has no other way to become NumPy's; anything else as it is.
+
+    JAX arrays and tensors of torch on the CPU turn into NumPy's by themselves.
+    """
+    return np.from_dlpack(array) if hasattr(array, "__dlpack__") and not hasattr(array, "__array__") else array
+
+
 def rows_of(chosen: Any) -> Array:
     """Row numbers, of numbers or of a mask."""
     chosen = np.asarray(chosen)
@@ -165,7 +173,7 @@ def weights_of(sample_weight: Any, n: int) -> Array:
     """
     if sample_weight is None:
         return np.ones(n)
-    weights = np.asarray(sample_weight)
+    weights = np.asarray(on_host(sample_weight))
     if weights.dtype.kind not in "biuf":
         raise TypeError(f"sample_weight must be numeric, got dtype {weights.dtype}")
     if weights.ndim and weights.shape != (n,):
@@ -184,7 +192,7 @@ def offset_of(offset: Any, n: int) -> Array | None:
     """
     if offset is None:
         return None
-    array = np.asarray(offset, dtype=np.float64)
+    array = np.asarray(on_host(offset), dtype=np.float64)
     if array.shape != (n,):
         raise ValueError(f"offset must have one value per row of X, shape ({n},), got shape {array.shape}")
     _check.number("offset", array, low=-np.inf)

@@ -20,7 +20,7 @@ from jaxreg.sklearn._classifier import (
     loss_of,
 )
 from jaxreg.sklearn._conventions import logistic_lam
-from jaxreg.sklearn._fit import Batch, fit_each, warn_astray
+from jaxreg.sklearn._fit import Batch, fit_each, warn_astray, within_one_error
 from jaxreg.sklearn._parameters import parameters
 from jaxreg.sklearn._types import Array, Features
 
@@ -46,6 +46,8 @@ class LogisticRegressionCV(LogisticParameters, Router, Probabilities):
         penalty_factor: factors of the columns' penalties, (p,); 0 leaves one unpenalized.
         n_jobs: without effect: folds are batches.
         verbose: without effect.
+        selection_rule: "min" for the best mean score; "1se", with `refit`, for the largest strength, of the best mix,
+            within one standard error of it.
         refit: whether the coefficients are those of the fit to all rows; else means of what is best in each fold.
         intercept_scaling: without effect: the intercept is not penalized.
         random_state: without effect: nothing is random.
@@ -61,6 +63,7 @@ class LogisticRegressionCV(LogisticParameters, Router, Probabilities):
         l1_ratio_: the chosen mix, likewise; None, in the old shapes, if none were given.
         scores_: by class (K, L) or (K, L, R); new: (K, R, L).
         coefs_paths_: by class (K, L, p + 1) or (K, L, R, p + 1); new: (K, R, L, 1 or k, p + 1). Intercepts are last.
+        dual_gap_: largest duality gap of what `coef_` is made of, relative to the null model's objective.
         n_iter_: (1, K, L) or (1, K, L, R); new: (K, R, L).
     """
 
@@ -70,6 +73,7 @@ class LogisticRegressionCV(LogisticParameters, Router, Probabilities):
     penalty: Any = "deprecated"
     scoring: Any = None
     refit: bool = True
+    selection_rule: str = "min"
     use_legacy_attributes: bool = True
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> "LogisticRegressionCV":
@@ -85,6 +89,7 @@ class LogisticRegressionCV(LogisticParameters, Router, Probabilities):
             TypeError: if something is not of its kind.
             ValueError: if a parameter or value is outside its domain, or there is one class only.
         """
+        one_of("selection_rule", self.selection_rule, ("min", "1se") if self.refit else ("min",))
         boolean(fit_intercept=self.fit_intercept, refit=self.refit, use_legacy_attributes=self.use_legacy_attributes)
         _check.number("tol", self.tol)
         Cs, ratios = self._strengths(), self._mixes()
@@ -109,9 +114,11 @@ class LogisticRegressionCV(LogisticParameters, Router, Probabilities):
             tol=self.tol,
         )
         warn_astray(fits.astray, self.tol, "LogisticRegressionCV")
-        table, steps = self._table(fits, np.argsort(order))  # (F, L, R, 1 or k, p + 1)
+        place = np.argsort(order)
+        table = self._table(fits, place)  # (F, L, R, 1 or k, p + 1)
         scores = self._scores(X, y, None if sample_weight is None else given, folds, table[1:])
-        self._choose(Cs, ratios, table, scores)
+        gaps, steps = (np.swapaxes(values[:, :, place], 1, 2) for values in (fits.gap, fits.steps))
+        self._choose(Cs, ratios, table, scores, gaps)
         self._keep(Cs, ratios, table[1:], scores, steps[1:])
         return self
 
@@ -133,15 +140,16 @@ class LogisticRegressionCV(LogisticParameters, Router, Probabilities):
         _check.number("l1_ratios", ratios, high=1.0)
         return ratios
 
-    def _table(self, fits: Batch, place: Array) -> tuple[Array, Array]:
-        """Coefficients with intercepts last, (F, L, R, 1 or k, p + 1), in the order of Cs; and steps (F, L, R)."""
+    @staticmethod
+    def _table(fits: Batch, place: Array) -> Array:
+        """Coefficients with intercepts last, (F, L, R, 1 or k, p + 1), in the order of Cs."""
         sets, mixes, length = fits.gap.shape
         rows = []
         for f, r, at in np.ndindex(sets, mixes, length):
             coef, level = by_class(fits.coef[f, r, at], fits.intercept[f, r, at], bool(fits.lams[f, r, at] > 0))
             rows.append(np.concatenate([coef, level[:, None]], axis=1))
         table = np.stack(rows).reshape(sets, mixes, length, *rows[0].shape)
-        return np.swapaxes(table[:, :, place], 1, 2), np.swapaxes(fits.steps[:, :, place], 1, 2)
+        return np.swapaxes(table[:, :, place], 1, 2)
 
     def _scores(
         self, X: Features, y: Array, weights: Array | None, folds: list[tuple[Array, Array]], table: Array
@@ -165,15 +173,19 @@ class LogisticRegressionCV(LogisticParameters, Router, Probabilities):
                 scores[k][at] = scorer(judge, X[test], y[test], **({} if told is None else {"sample_weight": told}))
         return scores
 
-    def _choose(self, Cs: Array, ratios: Array, table: Array, scores: Array) -> None:
-        """Set coefficients, and the chosen strength and mix."""
+    def _choose(self, Cs: Array, ratios: Array, table: Array, scores: Array, gaps: Array) -> None:
+        """Set coefficients with their certificate, and the chosen strength and mix."""
         if self.refit:
             at, r = np.unravel_index(int(scores.sum(axis=0).argmax()), scores.shape[1:])
-            chosen, C, ratio = table[0, at, r], Cs[at], ratios[r]
+            if self.selection_rule == "1se":
+                at = np.intp(within_one_error(-scores[:, :, r].T, 1 / Cs, int(at)))
+            places = [(0, at, r)]
         else:
             best = [np.unravel_index(int(fold.argmax()), fold.shape) for fold in scores]
-            chosen = np.mean([table[k + 1][at] for k, at in enumerate(best)], axis=0)
-            C, ratio = np.mean([Cs[at] for at, _ in best]), np.mean([ratios[r] for _, r in best])
+            places = [(k, at, r) for k, (at, r) in enumerate(best, start=1)]
+        chosen = np.mean([table[place] for place in places], axis=0)
+        C, ratio = np.mean([Cs[at] for _, at, _ in places]), np.mean([ratios[r] for *_, r in places])
+        self.dual_gap_ = float(np.max([gaps[place] for place in places]))
         self.coef_, self.intercept_ = chosen[:, :-1].copy(), chosen[:, -1].copy()
         many = self.coef_.shape[0]
         self.C_ = np.full(many, C) if self.use_legacy_attributes else float(C)

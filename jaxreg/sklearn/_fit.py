@@ -226,10 +226,14 @@ def best_of(errors: Array, strengths: Array, rule: str) -> tuple[int, int]:
     """
     mean = errors.mean(axis=2)
     r, at = (int(place) for place in np.unravel_index(int(mean.argmin()), mean.shape))
-    if rule == "1se":
-        bar = mean[r, at] + errors[r, at].std() / np.sqrt(max(1, errors.shape[2] - 1))
-        at = int(np.argmax(np.where(mean[r] <= bar, strengths[r], -np.inf)))
-    return r, at
+    return r, at if rule == "min" else within_one_error(errors[r], strengths[r], at)
+
+
+def within_one_error(errors: Array, strengths: Array, at: int) -> int:
+    """Place of the largest strength (L,) whose mean error (L, K) is within one standard error of that at a place."""
+    mean = errors.mean(axis=1)
+    bar = mean[at] + errors[at].std() / np.sqrt(max(1, errors.shape[1] - 1))
+    return int(np.argmax(np.where(mean <= bar, strengths, -np.inf)))
 
 
 def warn_astray(astray: Array, tol: float, name: str) -> None:

@@ -8,8 +8,10 @@ from jaxreg import _check
 from jaxreg.losses import Gamma, Loss, Poisson, Squared, Tweedie
 from jaxreg.penalties import L2, Penalty
 from jaxreg.sklearn._base import columns_weight, one_of
+from jaxreg.sklearn._fit import Fit
 from jaxreg.sklearn._parameters import Factors, parameters
 from jaxreg.sklearn._penalized import OneStrength
+from jaxreg.sklearn._tweedie import SteepTweedie
 
 
 @parameters
@@ -81,12 +83,13 @@ class GammaRegressor(_DevianceRegressor):
 class TweedieRegressor(_DevianceRegressor):
     """Tweedie regression, variance μ^power: min 1/(2W) Σ w deviance + alpha/2 ‖b‖².
 
-    As `sklearn.linear_model.TweedieRegressor`, for power 0 with the identity link, and 1 to 2 with a log link; others
-    are refused. Other arguments and attributes are those of `PoissonRegressor`.
+    As `sklearn.linear_model.TweedieRegressor`, for power 0 with the identity link, and from 1 on with a log link;
+    others are refused. Other arguments and attributes are those of `PoissonRegressor`. Beyond power 2 the deviance is
+    not convex: fits are stationary, and their gap is NaN.
 
     Args:
-        power: 0 for squared error, 1 for Poisson, 2 for gamma, or between 1 and 2.
-        link: "auto", or "identity" with power 0, or "log" with a power of 1 to 2.
+        power: 0 for squared error, 1 for Poisson, 2 for gamma, 3 for inverse Gaussian, or any other of at least 1.
+        link: "auto", or "identity" with power 0, or "log" with a power of at least 1.
     """
 
     power: float = 0.0
@@ -95,12 +98,15 @@ class TweedieRegressor(_DevianceRegressor):
     def _loss(self) -> Loss:
         one_of("link", self.link, ("auto", "identity", "log"))
         _check.number("power", self.power, low=-np.inf)
-        if self.power != 0 and not 1 <= self.power <= 2:
-            raise ValueError(f"power must be 0, or from 1 to 2, got {self.power:g}")
+        if self.power != 0 and self.power < 1:
+            raise ValueError(f"power must be 0, or at least 1, got {self.power:g}")
         known: dict[float, Loss] = {0: Squared(), 1: Poisson(), 2: Gamma()}
         if self.link != "auto" and (self.link == "log") != (self.power != 0):
             raise ValueError(
-                f'link must be "auto" here: "identity" goes with power 0 and "log" with powers from 1 to 2, got '
+                f'link must be "auto" here: "identity" goes with power 0 and "log" with powers from 1 on, got '
                 f"{self.link!r} with power {self.power:g}"
             )
-        return known.get(self.power) or Tweedie(self.power)
+        return known.get(self.power) or (Tweedie if self.power < 2 else SteepTweedie)(self.power)
+
+    def _judged(self, fit: Fit) -> Fit:
+        return fit._replace(gap=float("nan")) if self.power > 2 else fit

@@ -3,16 +3,16 @@
 import dataclasses
 from typing import Any, TypeVar, dataclass_transform
 
-Estimator = TypeVar("Estimator", bound=type)
+Estimator = TypeVar("Estimator")
 
 
 @dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(dataclasses.field,))
-def parameters(cls: Estimator) -> Estimator:
+def parameters(cls: type[Estimator]) -> type[Estimator]:
     """Make names that a class and its bases annotate the keywords of `__init__`, in which scikit-learn looks for them.
 
     A field with `kw_only=False` may be given by position. Names annotated in classes without this mark are none.
     """
-    return dataclasses.dataclass(eq=False, repr=False, kw_only=True)(cls)  # type: ignore[return-value]
+    return dataclasses.dataclass(eq=False, repr=False, kw_only=True)(cls)
 
 
 @parameters

@@ -11,7 +11,17 @@ from jaxreg import _check
 from jaxreg.losses import Cox, Loss
 from jaxreg.penalties import ElasticNet, Penalty
 from jaxreg.selection import cross_validate
-from jaxreg.sklearn._base import FLOATS, Linear, Router, boolean, columns_weight, offset_of, one_of, weights_of
+from jaxreg.sklearn._base import (
+    FLOATS,
+    Linear,
+    Router,
+    boolean,
+    columns_weight,
+    offset_of,
+    on_host,
+    one_of,
+    weights_of,
+)
 from jaxreg.sklearn._fit import fit_one, warn_astray
 from jaxreg.sklearn._parameters import Factors, parameters
 from jaxreg.sklearn._penalized import keep_selection
@@ -38,7 +48,7 @@ class _Hazard(Factors, Linear):
     def _data(self, X: Any, y: Any, sample_weight: Any, offset: Any) -> tuple[Features, Array, Array, Array | None]:
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        X = validate_data(self, X, accept_sparse=["csc", "csr", "coo"], dtype=FLOATS, ensure_min_samples=2)
+        X = validate_data(self, on_host(X), accept_sparse=["csc", "csr", "coo"], dtype=FLOATS, ensure_min_samples=2)
         n = X.shape[0]
         return X, survival_columns(y, n), weights_of(sample_weight, n), offset_of(offset, n)
 
