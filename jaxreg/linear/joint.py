@@ -37,10 +37,12 @@ def fit_null_joint(design: Design, views: Views, loss: Loss, data: Data, unpenal
 
     def of_set(weights: jax.Array, basis: jax.Array, level: jax.Array) -> tuple[jax.Array, ...]:
         weighed = loss.weighing(weights)
-        gamma = _newton(weighed, data, weights, basis)
+        coupled = isinstance(loss, Coupled)
+        # Coupled samples have no intercept, whose place comes first: then there is nothing to fit, nor to compile.
+        nothing = coupled and basis.shape[1] == 1
+        gamma = jnp.zeros(1) if nothing else _newton(weighed, data, weights, basis)
         eta = data.offset + _along(basis, gamma)
         derivative = weighed.derivative(eta, data.target)
-        coupled = isinstance(loss, Coupled)
         plain = data.offset if coupled else data.offset + _along(level, _newton(weighed, data, weights, level))
         # Of coupled samples only differences of losses mean anything: what is left to explain is their size.
         cost = 0.5 * weighed.deviance(eta, data.target) if coupled else weighed.value(eta, data.target)
