@@ -9,6 +9,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from jaxreg import _check
+from jaxreg._threads import one_lapack_thread
 from jaxreg.penalties import ElasticNet
 from jaxreg.sklearn._base import Router, boolean, columns_weight, one_of, training_weights
 from jaxreg.sklearn._classifier import (
@@ -116,7 +117,8 @@ class LogisticRegressionCV(LogisticParameters, Router, Probabilities):
         warn_astray(fits.astray, self.tol, "LogisticRegressionCV")
         place = np.argsort(order)
         table = self._table(fits, place)  # (F, L, R, 1 or k, p + 1)
-        scores = self._scores(X, y, None if sample_weight is None else given, folds, table[1:])
+        with one_lapack_thread():
+            scores = self._scores(X, y, None if sample_weight is None else given, folds, table[1:])
         gaps, steps = (np.swapaxes(values[:, :, place], 1, 2) for values in (fits.gap, fits.steps))
         self._choose(Cs, ratios, table, scores, gaps)
         self._keep(Cs, ratios, table[1:], scores, steps[1:])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import check_cv
 
+from jaxreg._threads import one_lapack_thread
 from jaxreg.sklearn._base import LinearRegressor, Router, one_of, training_weights
 from jaxreg.sklearn._fit import SQUARED, Batch, absolute_gap, best_of, fit_sets, join_mixes, warn_astray
 from jaxreg.sklearn._linear import SingleResponseFit, enet_path, lasso_path, strengths
@@ -16,13 +17,14 @@ from jaxreg.sklearn._types import Array, Features
 def held_out_mse(X: Features, y: Array, weights: Array, folds: list[tuple[Array, Array]], fits: Batch) -> Array:
     """Weighted mean squared error (R, L, K) of every fold's fits on the rows it held out, averaged over targets."""
     scores = []
-    for place, (_, test) in enumerate(folds, start=1):
-        coef, level = fits.coef[place], fits.intercept[place]
-        flat = np.moveaxis(coef, 2, 0).reshape(X.shape[1], -1)
-        eta = np.asarray(X[test] @ flat).reshape(test.size, *level.shape) + level
-        target = y[test].reshape(test.size, 1, 1, *level.shape[2:])
-        error = np.square(eta - target).reshape(*eta.shape[:3], -1).mean(axis=3)
-        scores.append(np.average(error, axis=0, weights=weights[test]))
+    with one_lapack_thread():
+        for place, (_, test) in enumerate(folds, start=1):
+            coef, level = fits.coef[place], fits.intercept[place]
+            flat = np.moveaxis(coef, 2, 0).reshape(X.shape[1], -1)
+            eta = np.asarray(X[test] @ flat).reshape(test.size, *level.shape) + level
+            target = y[test].reshape(test.size, 1, 1, *level.shape[2:])
+            error = np.square(eta - target).reshape(*eta.shape[:3], -1).mean(axis=3)
+            scores.append(np.average(error, axis=0, weights=weights[test]))
     return np.stack(scores, axis=-1)
 
 
