@@ -7,7 +7,7 @@ import pytest
 
 import jaxreg as jr
 from jaxreg.linear.active import lanes, march
-from jaxreg.linear.active.grams import find_split, second_moments
+from jaxreg.linear.active.grams import PANELS, find_split, own_moments, second_moments
 from jaxreg.linear.active.inner import Quadratic, minimize
 from jaxreg.linear.active.tableau import Tableau, rearranged
 from jaxreg.linear.active.walk import walk
@@ -141,6 +141,19 @@ def test_fold_moments_by_downdating(x64):
     assert find_split(bootstrap) is None
     tiny = np.stack([whole, np.where(np.arange(203) < 2, whole, 0), np.where(np.arange(203) < 2, 0, whole)])
     assert find_split(tiny / tiny.sum(axis=1, keepdims=True)) is None  # would cancel
+
+
+@pytest.mark.parametrize("p", [7, PANELS * 64 + 3], ids=["one panel", "panels"])
+def test_symmetric_moments_from_half_of_them(x64, p):
+    x, _ = gaussian(203, p, 0.5)
+    fold = balanced_folds(203, 3)
+    weights = np.stack([np.ones(203), *(1.0 * (fold != k) for k in range(3))])
+    weights /= weights.sum(axis=1, keepdims=True)
+    expected = np.einsum("fn,ni,nj->fij", weights, x, x, optimize=True)
+    for split in (None, find_split(weights)):
+        found = jax.jit(own_moments)(x, weights, split)
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-14)
+        np.testing.assert_array_equal(found, np.swapaxes(found, 1, 2))
 
 
 @pytest.mark.parametrize(

@@ -295,3 +295,5 @@ def test_definite_systems(size, dtype):
     x = jax.vmap(definite.solve)(matrix, right)
     residual = jnp.einsum("bij,bj->bi", matrix, x, precision="highest") - right
     assert jnp.abs(residual).max() < 1e4 * jnp.finfo(dtype).eps
+    diagonal = np.linalg.inv(np.asarray(matrix, np.float64)).diagonal(0, 1, 2)
+    np.testing.assert_allclose(jax.vmap(definite.inverse_diagonal)(matrix), diagonal, rtol=1e4 * jnp.finfo(dtype).eps)

@@ -33,3 +33,23 @@ def solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
     for rows, head in reversed(eliminated):
         x = jnp.concatenate([head - dot(rows, x), x])
     return x
+
+
+def inverse_diagonal(matrix: jax.Array) -> jax.Array:
+    """Diagonal (k,) of A⁻¹, for A (k, k), by elimination alone, without solving for all of A⁻¹.
+
+    With A = LDLᵀ by blocks it is that of L⁻ᵀD⁻¹L⁻¹; L⁻¹ is triangular, and elimination makes it of the identity.
+
+    >>> inverse_diagonal(jnp.array([[2.0, 1.0], [1.0, 2.0]]))
+    Array([0.6666667, 0.6666667], dtype=float32)
+    """
+    rest, found = matrix[:, :0], matrix[0, :0]  # of L⁻¹, the rows to come in the columns up to here
+    while matrix.shape[0] > 0:
+        size = min(BLOCK, matrix.shape[0])
+        corner, side = invert(matrix[:size, :size]), matrix[size:, :size]
+        part = jnp.concatenate([rest[:size], jnp.eye(size, dtype=matrix.dtype)], axis=1)
+        head = dot(corner, part)
+        found = jnp.pad(found, (0, size)) + jnp.sum(part * head, axis=0)
+        rest = jnp.pad(rest[size:], ((0, 0), (0, size))) - dot(side, head)
+        matrix = matrix[size:, size:] - dot(side, dot(corner, side.T))
+    return found

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxreg.linear.active.inner import Quadratic, minimize, violation
+from jaxreg.linear.active.inner import Quadratic, jitter, minimize, violation
 from jaxreg.linear.active.tableau import Tableau, dot
 from jaxreg.losses import Loss
 
@@ -54,13 +54,21 @@ def squared_chunk(
     """
 
     def step(carry: tuple, strength: tuple[jax.Array, jax.Array]) -> tuple[tuple, Chunk]:
-        b, g, tableau = carry  # g without the ridge, which changes
+        (b, g), (b_before, g_before), tableau = carry  # g without the ridge, which changes
         kink, ridge = (s * strengths.factor for s in strength)
-        found, tableau = minimize(Quadratic(gram, b, g + ridge * b, kink, ridge, free), tableau, tol)
-        return (found.b, found.gradient - ridge * found.b, tableau), Chunk(found.b, found.violation, found.steps)
+        ahead, g_ahead = 2 * b - b_before, 2 * g - g_before
+        sound = jnp.all((ahead * b > 0) | (ahead == b))
+        start, g_start = jnp.where(sound, ahead, b), jnp.where(sound, g_ahead, g)
+        found, tableau = minimize(Quadratic(gram, start, g_start + ridge * start, kink, ridge, free), tableau, tol)
+        now = found.b, found.gradient - ridge * found.b
+        return (now, (b, g), tableau), Chunk(found.b, found.violation, found.steps)
 
+    # A tableau with the ridge of the middle suits the ends, too.
+    middle = strengths.l2[strengths.l2.size // 2] * strengths.factor
+    tableau = tableau.begun(gram, middle + jitter(gram, free), jnp.any(jnp.isnan(tableau.extra)))
     b = jnp.where(free, start, 0)
-    carry = (b, dot(gram, b) - linear, tableau)
+    here = b, dot(gram, b) - linear
+    carry = (here, here, tableau)
     (_, _, tableau), found = jax.lax.scan(step, carry, (strengths.l1, strengths.l2))
     return found, tableau
 

@@ -109,8 +109,8 @@ def _by_columns(
         # tr(S⁻¹G) = count − tr(S⁻¹Λ) for S = G + Λ; the jitter gives dependent, unpenalized columns no weight.
         jitter = 1e-12 * jnp.max(jnp.diagonal(gram))
         system = gram + jnp.diag(jnp.where(real, shrinkage + jitter, 1))
-        inverse = definite.solve(system, jnp.eye(system.shape[0]))
-        return jnp.sum(real) - jnp.sum(jnp.where(real, shrinkage + jitter, 0) * jnp.diagonal(inverse))
+        inverse = definite.inverse_diagonal(system)
+        return jnp.sum(real) - jnp.sum(jnp.where(real, shrinkage + jitter, 0) * inverse)
 
     return jax.lax.map(one, (order, chosen, ridge, weights))
 
@@ -129,7 +129,6 @@ def _by_samples(
             free=columns.free[:, jnp.concatenate([jnp.zeros(1, int), 1 + which])],
         )
         x = _view(some, weight) * jnp.where(real, 1 / jnp.sqrt(jnp.where(real, shrinkage, 1)), 0)
-        identity = jnp.eye(x.shape[0])
-        return x.shape[0] - jnp.trace(definite.solve(dot(x, x.T) + identity, identity))
+        return x.shape[0] - jnp.sum(definite.inverse_diagonal(dot(x, x.T) + jnp.eye(x.shape[0])))
 
     return jax.lax.map(one, (order, chosen, ridge, weights))

@@ -7,6 +7,9 @@ with the others are computed once, when it enters.
 
 import dataclasses
 import functools
+import itertools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +23,17 @@ from jaxreg.linear.design import Dense, Design, Views, over_rows
 
 ROWS = 1024
 """Rows multiplied at a time, which bounds the weighted copy."""
+PANELS = 4
+"""Panels that the symmetric half of a Gram is made in, if they have `LEAST` columns at least."""
 LEVEL = 10
 """Mean of a column beside its spread, up to which its second moment about zero is accurate enough."""
 FEW_ROWS = 256
 """Up to this many rows a Gram of some columns is sooner made from them than taken from that of all columns."""
 LEAST = 64
 """Fewest columns added at a time; more are added by powers of two, so that few shapes are compiled."""
+
+Rows = Callable[[jax.Array], jax.Array]
+"""Takes some rows of a matrix."""
 
 
 @jax.tree_util.register_dataclass
@@ -87,25 +95,44 @@ def find_split(weights: np.ndarray) -> Split | None:
 
 def second_moments(left: jax.Array, right: jax.Array, weights: jax.Array, split: Split | None) -> jax.Array:
     """Σᵢ w_fi left_i right_iᵀ of every training set, (F, a, b), for left (n, a) and right (n, b)."""
+    return _of_sets(lambda rows, weight: dot(rows(left).T, rows(right) * weight[:, None]), weights, split)
+
+
+def own_moments(x: jax.Array, weights: jax.Array, split: Split | None) -> jax.Array:
+    """The same for x (n, p) with itself: the symmetric half, in panels, costs 1.5 times less than all of it."""
+    p = x.shape[1]
+    many = PANELS if p >= PANELS * LEAST else 1
+    cuts = [p * k // many for k in range(many + 1)]
+
+    def panels(rows: Rows, weight: jax.Array) -> tuple[jax.Array, ...]:
+        part = rows(x)
+        weighted = part * weight[:, None]
+        return tuple(dot(part[:, a:b].T, weighted[:, a:]) for a, b in itertools.pairwise(cuts))
+
+    found = _of_sets(panels, weights, split)
+    upper = jnp.concatenate([jnp.pad(m, ((0, 0), (0, 0), (a, 0))) for a, m in zip(cuts, found, strict=False)], axis=1)
+    return jnp.triu(upper) + jnp.triu(upper, 1).mT
+
+
+def _of_sets(product: Callable[[Rows, jax.Array], Any], weights: jax.Array, split: Split | None) -> Any:
+    """Sums over the rows of every training set, stacked, of what `product` makes of some rows and their weights."""
     if split is None:
-        return jax.lax.map(lambda weight: _by_blocks(left, right, weight), weights)
 
-    def block(part: tuple[jax.Array, jax.Array]) -> jax.Array:
-        rows, weight = part
-        return dot(left[rows].T, right[rows] * weight[:, None])
+        def whole(weight: jax.Array) -> Any:
+            def part(first: jax.Array | int, size: int) -> Any:
+                rows = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=size)
+                return product(rows, rows(weight))
 
-    held = jax.lax.map(block, (split.rows, split.weights))
-    total = jnp.sum(held, axis=0)
-    folds = split.kept.size
-    return jnp.concatenate([total[None], (total - held[:folds]) / split.kept[:, None, None]])
+            return over_rows(weight.size, ROWS, part)
 
+        return jax.lax.map(whole, weights)
 
-def _by_blocks(left: jax.Array, right: jax.Array, weight: jax.Array) -> jax.Array:
-    def product(first: jax.Array | int, size: int) -> jax.Array:
-        a, b, w = (jax.lax.dynamic_slice_in_dim(part, first, size) for part in (left, right, weight))
-        return dot(a.T, b * w[:, None])
+    def from_all(held: jax.Array) -> jax.Array:
+        total = jnp.sum(held, axis=0)
+        return jnp.concatenate([total[None], (total - held[: split.kept.size]) / split.kept[:, None, None]])
 
-    return over_rows(weight.size, ROWS, product)
+    blocks = jax.lax.map(lambda part: product(lambda x: x[part[0]], part[1]), (split.rows, split.weights))
+    return jax.tree.map(from_all, blocks)
 
 
 def full_store(design: Design, views: Views, data: Data, split: Split | None, intercept: bool, *, gram: bool) -> Store:
@@ -140,7 +167,7 @@ def _full(
     without = dataclasses.replace(columns, x=jnp.zeros((0, 0)))
     if not gram:
         return Store(without, jnp.zeros((many, 0, 0)), jnp.zeros((many, 0)))
-    return Store(without, second_moments(x, x, data.weights, split), _linear(columns, data, intercept))
+    return Store(without, own_moments(x, data.weights, split), _linear(columns, data, intercept))
 
 
 def _linear(columns: Columns, data: Data, intercept: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxreg.linear.active.tableau import Tableau, dot
 from jaxreg.linear.active.walk import slope, walk
 
-HARD = 5
+HARD = 3
 """Conjugate gradient rounds after which the tableau is made anew: those of a ridge that has changed too much."""
 LONG = 8
 """Steps after which the tableau is no longer believed."""
@@ -82,6 +82,12 @@ def violation(b: jax.Array, g: jax.Array, kink: jax.Array, free: jax.Array) -> j
     return jnp.max(jnp.where(free, jnp.where(b == 0, at_zero, jnp.abs(g + kink * jnp.sign(b))), 0))
 
 
+def jitter(gram: jax.Array, free: jax.Array) -> jax.Array:
+    """What keeps nearly dependent columns solvable. The walk and the repeats remove the error that it makes."""
+    info = jnp.finfo(gram.dtype)
+    return 1e-2 * jnp.sqrt(info.eps) * jnp.max(jnp.where(free, jnp.diagonal(gram), 0)) + info.tiny
+
+
 def minimize(problem: Quadratic, tableau: Tableau, tol: jax.Array, max_steps: int = 500) -> tuple[Inner, Tableau]:
     """Minimize a kinked quadratic from a warm start, to its exact end.
 
@@ -109,8 +115,6 @@ def minimize(problem: Quadratic, tableau: Tableau, tol: jax.Array, max_steps: in
     diagonal = jnp.diagonal(gram)
     top = jnp.max(jnp.where(free, diagonal, 0))
     eps = jnp.finfo(gram.dtype).eps
-    # Keeps nearly dependent columns solvable. The walk and the repeats remove the error that it makes.
-    jitter = 1e-2 * jnp.sqrt(eps) * top + jnp.finfo(gram.dtype).tiny
     no, none = jnp.asarray(False), jnp.asarray(0)
     missing = jnp.any(jnp.isnan(tableau.extra))
 
@@ -207,7 +211,7 @@ def minimize(problem: Quadratic, tableau: Tableau, tol: jax.Array, max_steps: in
             g=g, violation=left, done=left <= goal, suspect=state.suspect | off, wary=state.wary | off
         )
 
-    first = _State(start, gradient, tableau, jnp.zeros_like(tol), none, tol, no, missing, no, no, jitter)
+    first = _State(start, gradient, tableau, jnp.zeros_like(tol), none, tol, no, missing, no, no, jitter(gram, free))
     end = jax.lax.while_loop(lambda s: ~s.done & (s.steps < max_steps), body, judge(first))
     # A tableau that was hard to use at the end would be so at the next strength, too.
     worn = end.suspect & ~end.fresh

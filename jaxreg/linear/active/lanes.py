@@ -143,7 +143,8 @@ class Threads:
 
     def _tableau(self, task: Task, prepared: Any, job: _Job) -> Tableau:
         old, tableau = self.slots.get(task.lane), self.tableaus.get(task.lane)
-        if old is None or tableau is None:
+        if old is None or tableau is None or task.l2.any():
+            # A changing ridge makes the last chunk's tableau as dear to use as a new one is to make.
             return _empty(width=task.width)
         if tableau.members.size == task.width and np.array_equal(old, task.slots):
             return tableau
@@ -186,9 +187,10 @@ class Batch:
             b, steps = np.asarray(found.b), np.asarray(found.steps)
             return [(b[k][:, : 1 + task.slots.size], steps[k]) for k, task in enumerate(tasks)]
         prepared = _prepare_all(store, self.data.weights, jobs.f, jobs.take, jobs.real)
-        if group == len(self.tableaus):
+        if len(self.tableaus) <= group or jobs.strengths.l2.any():
             empty = _empty(width=width)
-            self.tableaus.append(jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(tasks), *leaf.shape)), empty))
+            begun = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(tasks), *leaf.shape)), empty)
+            self.tableaus[group : group + 1] = [begun]
         else:
             slots = self.slots[first : first + len(tasks)]
             positions = [_positions(old, task.slots, width) for old, task in zip(slots, tasks, strict=True)]

@@ -32,6 +32,8 @@ SPARE = 64
 """Room for columns that enter: as many as are active, and these."""
 MANY = 224
 """But no more than this."""
+FINEST = 1e-13
+"""Least residual asked of a lane, as a share of the gradient at the null model."""
 WIDTH = 64
 """Narrowest working set; wider ones are powers of two."""
 
@@ -92,7 +94,9 @@ class March:
         steps = np.zeros(l1.shape, dtype=int)
         kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         found = None
-        precision, sharpened, rounds, todo = max(1e-2 * self.tol, 1e-13), 0, 0, list(lanes)
+        # Without a ridge a residual r may cost r‖b‖₁ of the gap, with one r² over its strength at the most.
+        precision = np.where(l2[-1] > 0, self.tol, 1e-2 * self.tol).clip(FINEST)
+        sharpened, rounds, todo = 0, 0, list(lanes)
         while True:
             if not self.lanes.individual:
                 # One batch: all lanes run again, on columns that all share.
@@ -104,7 +108,7 @@ class March:
             for m in todo:
                 # What was solved before the first λ that lacked a column stays; later ones begin there.
                 order = np.maximum(np.arange(self.size), len(kept[m][1]) if m in kept else 0)
-                tasks.append(self._task(m, wanted[m], width, l1[order], l2[order], precision))
+                tasks.append(self._task(m, wanted[m], width, l1[order], l2[order], precision[m]))
             for m, (b, taken) in zip(todo, self.lanes.solve(self.store, tasks), strict=True):
                 if m in kept:
                     columns, before = kept.pop(m)
@@ -119,9 +123,9 @@ class March:
             found = certify(self.problem, *strengths, self.store.columns, by_set, found, {self.f[m] for m in todo})
             todo = []
             for m in lanes if self.everything is None else ():
-                lost = screen.missing(found.excess[m], 10 * precision * self.scale[m], wanted[m])
+                lost = screen.missing(found.excess[m], 10 * precision[m] * self.scale[m], wanted[m])
                 if lost.size:
-                    good = int(np.argmax(found.kkt[:, m] > 10 * precision)) if self.lanes.individual else 0
+                    good = int(np.argmax(found.kkt[:, m] > 10 * precision[m])) if self.lanes.individual else 0
                     self._place(m, wanted[m], found_b[m][max(good - 1, 0)])
                     used = (found_b[m][:, 1:] != 0).any(axis=0)
                     if good:
@@ -133,9 +137,10 @@ class March:
             if not todo:
                 measure = np.where(np.isnan(found.gap), found.kkt, found.gap)
                 todo = np.flatnonzero(~(measure <= self.tol).all(axis=0)).tolist()
-                if not todo or sharpened == 3 or precision <= 1e-13:
+                if not todo or sharpened == 3 or (precision[todo] <= FINEST).all():
                     break
-                precision, sharpened = max(1e-2 * precision, 1e-13), sharpened + 1
+                precision[todo] = (1e-2 * precision[todo]).clip(FINEST)
+                sharpened += 1
         for m in lanes:
             self._place(m, wanted[m], found_b[m][-1])
         self.last = wanted

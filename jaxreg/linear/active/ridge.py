@@ -14,7 +14,7 @@ import numpy as np
 from jaxreg._threads import one_lapack_thread
 from jaxreg.linear.active.certify import certify
 from jaxreg.linear.active.chunk import Samples, Strengths, newton_chunk
-from jaxreg.linear.active.grams import Split, find_split, second_moments
+from jaxreg.linear.active.grams import Split, find_split, own_moments
 from jaxreg.linear.columns import Columns, Data, gather
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.null import correlate_views
@@ -112,7 +112,7 @@ def ridge_path(
 
 def _column_axes(columns: Columns, weights: jax.Array, factor: jax.Array, split: Split | None) -> Axes:
     shift, scale, free = columns.shift, columns.scale * jnp.sqrt(factor), columns.free[:, 1:]
-    gram = second_moments(columns.x, columns.x, weights, split) - shift[:, :, None] * shift[:, None, :]
+    gram = own_moments(columns.x, weights, split) - shift[:, :, None] * shift[:, None, :]
     return eigen(jnp.where(free[:, :, None] & free[:, None, :], gram / (scale[:, :, None] * scale[:, None, :]), 0))
 
 
