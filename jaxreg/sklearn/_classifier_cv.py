@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy.special import log_expit, log_softmax
 from sklearn import get_config
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
@@ -156,19 +157,19 @@ class LogisticRegressionCV(LogisticParameters, Router, Probabilities):
     def _scores(
         self, X: Features, y: Array, weights: Array | None, folds: list[tuple[Array, Array]], table: Array
     ) -> Array:
-        """Score of every fold, strength and mix on the rows held out, (K, L, R)."""
+        """Score of every fold, strength and mix on the rows held out, (K, L, R): what is common without a scorer."""
         scores = np.empty(table.shape[:3])
         judge = LogisticRegression()
         judge.classes_, judge.n_features_in_ = self.classes_, X.shape[1]
-        scorer = None if self.scoring is None else check_scoring(self, scoring=self.scoring)
+        by_rows = {None: hits, "accuracy": hits, "neg_log_loss": log_likelihoods}.get(self.scoring)
+        scorer: Any = None if by_rows else check_scoring(self, scoring=self.scoring)
         for k, (_, test) in enumerate(folds):
             told = None if weights is None else weights[test]
-            if scorer is None:
+            if by_rows is not None:
                 flat = np.moveaxis(table[k], -1, 0).reshape(table.shape[-1], -1)
                 link = np.asarray(X[test] @ flat[:-1]) + flat[-1]
-                link = link.reshape(test.size, *table.shape[1:4])
-                guess = (link[..., 0] > 0).astype(int) if link.shape[-1] == 1 else link.argmax(axis=-1)
-                scores[k] = np.average(self.classes_[guess] == y[test][:, None, None], axis=0, weights=told)
+                index = np.searchsorted(self.classes_, y[test])
+                scores[k] = np.average(by_rows(link.reshape(-1, *table.shape[1:4]), index), axis=0, weights=told)
                 continue
             for at in np.ndindex(*table.shape[1:3]):
                 judge.coef_, judge.intercept_ = table[k][at][:, :-1], table[k][at][:, -1]
@@ -234,3 +235,18 @@ class LogisticRegressionCV(LogisticParameters, Router, Probabilities):
         if not get_config()["enable_metadata_routing"]:
             return router
         return router.add(scorer=self._scorer(), method_mapping=scores)
+
+
+def hits(link: Array, index: Array) -> Array:
+    """Whether rows (n, …) are told right, by linear predictors (n, …, 1 or k) and the index of their class (n,)."""
+    guess = link[..., 0] > 0 if link.shape[-1] == 1 else link.argmax(axis=-1)
+    return guess == index[:, None, None]
+
+
+def log_likelihoods(link: Array, index: Array) -> Array:
+    """Log probability of rows' classes, (n, …), at least that of the smallest probability that scikit-learn counts."""
+    if link.shape[-1] == 1:
+        found = log_expit(np.where(index == 1, 1.0, -1.0)[:, None, None] * link[..., 0])
+    else:
+        found = np.take_along_axis(log_softmax(link, axis=-1), index[:, None, None, None], axis=-1)[..., 0]
+    return np.maximum(found, np.log(np.finfo(np.float64).eps))
