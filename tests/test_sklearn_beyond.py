@@ -6,10 +6,13 @@ import pytest
 import sklearn.linear_model as theirs
 from joblib import Parallel, delayed
 from scipy import optimize, sparse
+from scipy.special import expit, softmax
 from sklearn.datasets import load_diabetes
+from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import cross_val_score
 
 import jaxreg.sklearn as ours
+from jaxreg.sklearn._classifier_cv import hits, log_likelihoods
 from jaxreg.sklearn._fit import best_of
 from jaxreg.sklearn._huber import best_scale
 
@@ -142,6 +145,18 @@ def test_one_standard_error():
     assert high.alpha_ == low.alphas_[mean <= bar].max() > low.alpha_
     with pytest.raises(ValueError, match="selection_rule must be one of"):
         ours.ElasticNetCV(selection_rule="best").fit(X, Y)
+
+
+def test_scores_of_rows_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    index = rng.integers(0, 3, 50)
+    index[:3] = range(3)
+    for classes, scale in ((3, 1.0), (3, 100.0), (2, 1.0), (2, 100.0)):
+        y = np.minimum(index, classes - 1)
+        link = scale * rng.normal(size=(50, 1, 1, 1 if classes == 2 else 3))
+        p = softmax(link[:, 0, 0], axis=1) if classes == 3 else expit(np.concatenate([-link, link], axis=-1))[:, 0, 0]
+        assert np.isclose(-log_likelihoods(link, y).mean(), log_loss(y, p))
+        assert np.isclose(hits(link, y).mean(), accuracy_score(y, p.argmax(axis=1)))
 
 
 @pytest.mark.slow
