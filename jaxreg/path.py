@@ -12,7 +12,6 @@ import numpy as np
 
 from jaxreg._result import describe_failures
 from jaxreg.linear import Fits, Problem, fit
-from jaxreg.linear.active.freedom import degrees_of_freedom
 from jaxreg.linear.arguments import LinearData, linear_data, mixes, tolerance
 from jaxreg.linear.design import is_sparse
 from jaxreg.linear.generic import fit_generic, generic_lam_max
@@ -20,6 +19,7 @@ from jaxreg.linear.grid import make_grid, spread
 from jaxreg.linear.groups.fit import fit_groups
 from jaxreg.linear.groups.fit import works as in_groups
 from jaxreg.linear.kinks.fit import fit_split
+from jaxreg.linear.responses import df_of_responses, falls_apart, fit_responses, response_penalty
 from jaxreg.linear.targets import offsets
 from jaxreg.losses import Loss, Squared
 from jaxreg.losses._base import Coupled, Nonsmooth
@@ -159,13 +159,15 @@ def fit_path(
         y: target, (n,); 0 or 1 for `Logistic`; (n, k) for k responses, over which the loss is summed; labels 0 … k − 1
             or shares (n, k) for `Multinomial`; columns time, event[, start, strata] for `Cox`, which has no intercept.
         loss: any smooth one, `Squared()` unless given.
-        penalty: `L1()` unless given; any but `Masked` and `Blocks`. With one output, `L1`, `L2` and `ElasticNet`, with
-            penalty factors as their `weight`, are solved by active sets; `GroupLasso`, `SparseGroupLasso`, `GroupMCP`,
-            `GroupSCAD`, `MCP` and `SCAD` by working sets of groups; all else by accelerated proximal gradients, which
-            is slower and certified alike. Where a sample has k outputs, coefficients are (p, k): `L21` keeps or
-            drops features for all outputs together, and a weight of p factors is that of the rows. Its own strength is
-            not used; those of the members of a sum are, as relative ones. A solution of one that is not convex is
-            stationary, and near that of the λ before.
+        penalty: `L1()` unless given; any but `Masked` and `Blocks`. `L1`, `L2` and `ElasticNet`, with penalty factors
+            as their `weight`, are solved by active sets; `GroupLasso`, `SparseGroupLasso`, `GroupMCP`, `GroupSCAD`,
+            `MCP` and `SCAD` by working sets of groups; all else by accelerated proximal gradients, which is slower and
+            certified alike. Where a sample has k outputs, coefficients are (p, k): `L21` keeps or drops features for
+            all outputs together, by working sets, as `GroupLasso` does with groups of them (for squared error with an
+            `L2` beside them, too), and a weight of p factors is that of the rows; penalties of single entries go the
+            way of one output if the loss adds outputs up, and to the gradients if not (`Multinomial`). Its own
+            strength is not used; those of the members of a sum are, as relative ones. A solution of one that is not
+            convex is stationary, and near that of the λ before.
         lams: number of strengths, or the strengths in any order; they come back in decreasing order.
         lam_min_ratio: smallest strength as a share of the largest, for a number of strengths.
         sample_weight: weights w ≥ 0, (n,).
@@ -216,12 +218,19 @@ def fit_all(
     report: Callable[[int, int], None] | None,
 ) -> tuple[np.ndarray, Fits]:
     """Strengths (R, L), and the fits at them: by the solver that suits the penalty."""
-    if isinstance(penalty, Elastic) and problem.plain:
+    solver = _solver(problem, penalty)
+    if solver == "active set":
         grid = np.stack([make_grid(problem, r, lams, lam_min_ratio) for r in mix])
-        return grid, fit(problem, grid * mix[:, None], grid * (1 - mix[:, None]), tol, report)
-    if in_groups(problem, penalty):
-        grid = spread(problem, functools.partial(generic_lam_max, problem, penalty), lams, lam_min_ratio)
-        return grid[None], fit_groups(problem, penalty, grid, tol, report)
+        l1, l2 = grid * mix[:, None], grid * (1 - mix[:, None])
+        return grid, fit_responses(problem, lambda one, report: fit(one, l1, l2, tol, report), tol, report)
+    if solver == "group working set":
+        lams = spread(problem, functools.partial(generic_lam_max, problem, penalty), lams, lam_min_ratio)
+        if in_groups(problem, penalty):
+            return lams[None], fit_groups(problem, penalty, lams, tol, report)
+        alone = response_penalty(penalty)
+        return lams[None], fit_responses(
+            problem, lambda one, report: fit_groups(one, alone, lams, tol, report), tol, report
+        )
     grids, fits = [], []
     for r in mix:
         one = _with_mix(penalty, r)
@@ -233,11 +242,11 @@ def fit_all(
 
 
 def _solver(problem: Problem, penalty: Penalty) -> str:
-    if isinstance(penalty, Elastic) and problem.plain:
+    if isinstance(penalty, Elastic) and falls_apart(problem, penalty):
         return "active set"
     if isinstance(problem.loss, Nonsmooth):
         return "splitting"
-    return "group working set" if in_groups(problem, penalty) else "generic"
+    return "group working set" if in_groups(problem, penalty) or falls_apart(problem, penalty) else "generic"
 
 
 def make_problem(data: LinearData, loss: Loss, weights: np.ndarray, intercept: bool, standardize: bool) -> Problem:
@@ -267,7 +276,7 @@ def make_paths(problem: Problem, fits: Fits, penalty: Penalty, mix: np.ndarray, 
         generic = _solver(problem, penalty) != "active set"
         if np.isnan(df).any() and not generic:
             b = np.concatenate([fits.intercept[:, 0, r, None], fits.slopes[:, 0, r]], axis=1)
-            df = degrees_of_freedom(problem, fits.working, b, grid[r] * (1 - mix[r]), grid[r] * mix[r])
+            df = df_of_responses(problem, fits.working, b, grid[r] * (1 - mix[r]), grid[r] * mix[r])
         paths.append(
             Path(
                 lams=grid[r],

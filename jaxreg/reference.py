@@ -15,7 +15,7 @@ import numpy as np
 
 import jaxreg
 from jaxreg.linear.free import check_penalty
-from jaxreg.linear.groups.parts import in_groups
+from jaxreg.linear.groups.parts import in_groups, in_rows
 from jaxreg.losses import Coupled, Joint, Loss, Nonsmooth
 from jaxreg.penalties import Blocks, Elastic, Masked, Nonconvex, Penalty, Smooth, Sum, Units, is_sharp
 
@@ -53,8 +53,9 @@ Below, p is the number of entries of a parameter. In the tables,
   conjugate. For a penalty that is not convex the residual proves a stationary point, which may be a local minimum;
   *step*: it is what a proximal step of fixed length would change, since every support is stationary.
 - **linear models** is what `fit_path` and `cross_validate` do: *fast*, the batched active-set engine, for the elastic
-  family with a loss of one prediction; *groups*, group working sets, likewise; *generic*, accelerated proximal
-  gradients, for all else; *splitting*, alternating directions for losses with kinks; *generic, y (n, k)*, those where
+  family with a loss of single predictions, response by response if there are several; *groups*, group working sets, for
+  those losses and, where groups are of whole rows, for all of separate samples; *generic*, accelerated proximal
+  gradients, for all else; *splitting*, alternating directions for losses with kinks; *…, y (n, k)*, those where
   coefficients are a matrix (several responses, or classes); *in a sum*, beside a penalty that has a strength, as in
   `L1() + NonNegative()`. `Objective` with `solve` and `sweep` takes all penalties, and all losses without kinks.
 - **prox** is the cost of a proximal step, and how exact it is; **curvature** that of the loss in η.
@@ -121,6 +122,8 @@ def _penalty_door(member: Any) -> str:
         return "fast"
     if in_groups(penalty):
         return "groups"
+    if in_rows(penalty):
+        return "groups, y (n, k)"
     shape = _home(penalty)
     try:
         check_penalty(penalty, (PLACES,))
@@ -144,7 +147,9 @@ def _loss_certificate(member: Any) -> str:
 def _loss_door(member: Any) -> str:
     if issubclass(member, Nonsmooth):
         return "splitting"
-    return "generic" if issubclass(member, (Joint, Coupled)) else "fast"
+    if issubclass(member, Joint):
+        return "groups of rows, else generic"
+    return "generic" if issubclass(member, Coupled) else "fast"
 
 
 def _curvature(member: Any) -> str:

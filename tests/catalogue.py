@@ -315,9 +315,9 @@ PENALTIES = [
         L1(0.4, weight=WEIGHT) + GroupLasso(0.5, groups=LABELS) + L2(0.1) + NonNegative(),
         VECTOR,
         separable=False,
-        dual=False,
         bounded=True,
     ),
+    PenaltyCase("sum-rows", L21(0.7, weight=[0.0, 1.0, 2.0]) + L2(0.3), MATRIX, separable=False),
     PenaltyCase(
         "sum-total_variation",
         ElasticNet(0.4) + TotalVariation(0.7) + Box(-1.0, 2.0),

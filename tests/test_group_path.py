@@ -113,6 +113,16 @@ def test_mcp_with_more_columns_than_rows_is_stationary_where_its_curvature_is_ne
 WIDE_OPTIONS = {"penalty": jr.GroupLasso(groups=THREES), "lams": 12, "lam_min_ratio": 0.05, "tol": 1e-8}
 
 
+def test_duplicate_groups_cost_few_rounds_more():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(60, 30))
+    y = X[:, :6] @ rng.normal(size=6) + 0.3 * rng.normal(size=60)
+    X = np.hstack([X, X[:, :12]])
+    path = jr.fit_path(X, y, penalty=jr.GroupLasso(groups=np.arange(42) // 3), lams=30)
+    assert (path.result == jr.Result.CONVERGED).all()
+    assert path.stats["steps"].max() <= 20
+
+
 def test_folds_are_fitted_each_on_columns_of_its_own():
     cv = jr.cross_validate(WIDE, WIDE_Y, folds=3, **WIDE_OPTIONS)
     assert (cv.fold_result == jr.Result.CONVERGED).all()

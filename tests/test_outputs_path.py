@@ -43,7 +43,7 @@ def row_residual(gradient, b, lam):
 def test_responses_under_an_l1_penalty_are_models_of_their_own():
     path = jr.fit_path(X, Y, sample_weight=W, offset=OFFSET, tol=1e-9, penalty=jr.L1(weight=FREE), **GRID)
     assert path.coef.shape == (LAMS, P, K)
-    assert path.stats["solver"] == "generic"
+    assert path.stats["solver"] == "active set"
     assert max(path.gap.max(), path.kkt.max()) <= 1e-9
     # One grid for all: it begins where the first coefficient of the last response to have one becomes nonzero.
     for k in range(K):

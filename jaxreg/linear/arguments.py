@@ -54,8 +54,7 @@ def linear_data(X: Any, y: Any, loss: Any, penalty: Any, sample_weight: Any, off
             f"{type(loss).__name__} has kinks and takes a penalty by its prox, of which {penalty!r} has none as a whole"
         )
     # Only the active-set engine is told to leave out what is there to fill up.
-    elastic = isinstance(penalty, Elastic) and is_plain(loss)
-    engine = elastic and (np.ndim(y) == 1 or np.shape(y)[1:] == (1,))
+    engine = isinstance(penalty, Elastic) and is_plain(loss)
     design = as_design(X, dtype, rounded=(engine, engine))
     n, p = np.shape(X)
     target = survival(y, n) if isinstance(loss, Coupled) else responses("y", y, n)

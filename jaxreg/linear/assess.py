@@ -77,7 +77,7 @@ def assess(
     eta = jnp.swapaxes(eta, 0, 1)  # (F, C, n, …)
     slopes = jnp.swapaxes(slopes, 0, 1)
     seen = alike(data.weights[:, None], eta) > 0
-    raw, dual, astray = _duals(loss, data, null, jnp.where(seen, eta, 0))
+    raw, dual, astray = duals(loss, data, null, jnp.where(seen, eta, 0))
     gradient = correlate_problems(design, views, raw)
     correlation = correlate_problems(design, views, dual)
 
@@ -114,7 +114,7 @@ def assess(
     return gap.T / null.primal, kkt.T, deviance.T
 
 
-def _duals(loss: Loss, data: Data, null: Null, eta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def duals(loss: Loss, data: Data, null: Null, eta: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Derivatives (F, C, n, …), the same made orthogonal to what is free, and how far they were from it (F, C)."""
     if isinstance(loss, Coupled):
         # There is no conjugate, and no dual point to be made.

@@ -45,7 +45,11 @@ class Columns:
         return jnp.concatenate([jnp.ones((x.shape[0], 1)), x], axis=1)
 
     def predict(self, b: jax.Array) -> jax.Array:
-        """Linear predictors (F, C, n) of every training set's coefficients (F, C, d)."""
+        """Linear predictors (F, C, n) of every training set's coefficients (F, C, d); (F, C, n, k) of (F, C, d, k)."""
+        if b.ndim > 3:
+            many, count, d, k = b.shape
+            flat = self.predict(jnp.swapaxes(b, 2, 3).reshape(many, count * k, d))
+            return jnp.swapaxes(flat.reshape(many, count, k, -1), 2, 3)
         slopes = b[..., 1:] / self.scale[:, None]
         level = b[..., :1] - jnp.sum(self.shift[:, None] * slopes, axis=2, keepdims=True)
         return dot(slopes.reshape(-1, slopes.shape[2]), self.x.T).reshape(*b.shape[:2], -1) + level

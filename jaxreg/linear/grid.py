@@ -19,7 +19,8 @@ def make_grid(problem: Problem, mix: float, lams: Any, lam_min_ratio: float | No
     def lam_max() -> float:
         penalized = problem.factor > 0
         gradient = np.asarray(problem.null.gradient)[0, penalized]
-        return float(_lam_max(ElasticNet(1.0, mix, problem.factor[penalized]), gradient))
+        factor = problem.factor[penalized].reshape(-1, *[1] * (gradient.ndim - 1))
+        return float(_lam_max(ElasticNet(1.0, mix, factor), gradient))
 
     return spread(problem, lam_max, lams, lam_min_ratio)
 

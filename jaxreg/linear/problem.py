@@ -79,7 +79,8 @@ class Problem:
 
     def scale(self) -> np.ndarray:
         """Size of gradients, per training set (F,): that at the null model."""
-        size = np.abs(np.asarray(self.null.gradient)).max(axis=1)
+        gradient = np.abs(np.asarray(self.null.gradient))
+        size = gradient.max(axis=tuple(range(1, gradient.ndim)))
         return np.where(size > 0, size, 1.0)
 
 

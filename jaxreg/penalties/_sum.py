@@ -13,7 +13,8 @@ from jaxreg._tree import PyTree
 from jaxreg.penalties._base import Absolute, Differences, Penalty, Separable
 from jaxreg.penalties._elastic import L1, L2, Elastic
 from jaxreg.penalties._entries import Entry, collect, each
-from jaxreg.penalties._intervals import Interval
+from jaxreg.penalties._intervals import Interval, NonNegative
+from jaxreg.penalties._radial import GroupNorm
 from jaxreg.penalties._sharp import Sharp
 from jaxreg.penalties._theorems import Role, assign, consists_of
 
@@ -158,18 +159,21 @@ class Sum(Penalty):
         """
         self._need_prox()
         x = _tree.map_floats(_tree.wide, params)
-        entries, core = self._entries(params), self._core
-        if core is None:
-            x = each(lambda entry, x: entry.prox(x, step), entries, x)
+        if self._core is None:
+            x = each(lambda entry, x: entry.prox(x, step), self._entries(params), x)
         else:
-            ridge = self._ridge()
-            x = _tree.map_floats(lambda x: x / jnp.asarray(1 + step * ridge, x.dtype), x)
-            short = step / (1 + step * ridge)
-            first = consists_of(core, Absolute)
-            x = each(lambda entry, x: entry.prox(x, short), entries, x) if first else x
-            x = core.prox(x, short)
-            x = x if first else each(lambda entry, x: entry.prox(x, short), entries, x)
+            more = 1 + step * self._ridge()
+            x = self._prox_beside(_tree.map_floats(lambda x: x / jnp.asarray(more, x.dtype), x), step / more)
         return _tree.map_floats(lambda leaf, moved: moved.astype(leaf.dtype), params, x)
+
+    def _prox_beside(self, x: PyTree, step: Any) -> PyTree:
+        """Proximal step of all but what is the same square for every entry, beside a core."""
+        entries, core = self._entries(x), self._core
+        assert core is not None
+        first = consists_of(core, Absolute)
+        x = each(lambda entry, x: entry.prox(x, step), entries, x) if first else x
+        x = core.prox(x, step)
+        return x if first else each(lambda entry, x: entry.prox(x, step), entries, x)
 
     def metric_prox(self, params: PyTree, step: Any, metric: PyTree) -> PyTree:
         """Proximal step in a diagonal metric: of single entries, and of these before norms of groups.
@@ -260,16 +264,27 @@ class Sum(Penalty):
         return jnp.where(jnp.isnan(top), top, jnp.where(possible, found, jnp.inf))
 
     def conjugate(self, dual: PyTree) -> jax.Array:
-        """Of elastic penalties and an interval: v·b − g(b) at the b that is best, entry by entry. Others: NaN."""
-        if not consists_of(self, (Elastic, Interval)) or Role.SMOOTH in self.roles:
-            return jnp.asarray(jnp.nan)
+        """v·b − g(b) at the b that is best, of two kinds of sums; NaN of others.
+
+        Elastic penalties and an interval go entry by entry. Of norms of groups beside a square ρ/2‖b‖² (and L1
+        penalties and signs) it is ρ/2‖b‖², where b is the prox of all but the square at v/ρ, in a step of 1/ρ.
+        """
         dual = _tree.map_floats(_tree.wide, dual)
-        return _tree.total(each(Entry.conjugate, self._entries(dual), dual))
+        if consists_of(self, (Elastic, Interval)) and Role.SMOOTH not in self.roles:
+            return _tree.total(each(Entry.conjugate, self._entries(dual), dual))
+        if Role.SMOOTH in self.roles or not consists_of(self, (Elastic, GroupNorm, NonNegative)):
+            return jnp.asarray(jnp.nan)
+        ridge = jnp.asarray(self._ridge())
+        short = 1 / jnp.where(ridge > 0, ridge, 1)
+        best = self._prox_beside(_tree.map_floats(lambda v: v * short.astype(v.dtype), dual), short)
+        # Subgradients s of a norm n have s·b = n(b), those of a cone s·b = 0, which leaves the square alone.
+        slope = _tree.map_floats(lambda b: 0.5 * ridge.astype(b.dtype) * b, best)
+        return jnp.where(ridge > 0, _tree.vdot(slope, best), jnp.nan)
 
     def shrink(self, dual: PyTree) -> jax.Array:
         """Smallest kink / |v| among the entries that nothing else bounds, at most 1."""
         if not consists_of(self, (Elastic, Interval)) or Role.SMOOTH in self.roles:
-            return jnp.asarray(1.0)
+            return jnp.ones_like(_tree.max_abs(dual))
         dual = _tree.map_floats(_tree.wide, dual)
         return 1 / jnp.maximum(_tree.largest(each(Entry.excess, self._entries(dual), dual)), 1)
 

@@ -76,11 +76,20 @@ def top_axis(ax: "Axes", lams: np.ndarray, counts: np.ndarray, label: str, form:
     top.set_xlabel(label, color=MUTED, fontsize=9)
 
 
-def mark(ax: "Axes", lam_min: float | None, lam_1se: float | None) -> None:
+NAMES = ("λ min", "λ 1se", "λ min = λ 1se")
+"""What chosen strengths are called, and both where they are one."""
+
+
+def mark(ax: "Axes", lam_min: float | None, lam_1se: float | None, names: tuple[str, str, str] = NAMES) -> None:
     """Draw lines at the chosen strengths, named on their outer sides so that close ones do not collide."""
-    chosen = [(lam_1se, "λ 1se", "right", ":"), (lam_min, "λ min", "left", "--")]
+    chosen = [(lam_1se, names[1], "right", ":"), (lam_min, names[0], "left", "--")]
     if lam_min is not None and lam_min == lam_1se:
-        chosen = [(lam_min, "λ min = λ 1se", "left", "--")]
+        chosen = [(lam_min, names[2], "left", "--")]
+    mark_lines(ax, chosen)
+
+
+def mark_lines(ax: "Axes", chosen: list[tuple[float | None, str, str, Any]]) -> None:
+    """Draw a line at each of some strengths: where, its name, on which side that is, and how the line is dashed."""
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + 0.09 * (high - low))  # room above the curves for the names
     for lam, name, side, dashes in chosen:

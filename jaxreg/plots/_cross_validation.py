@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from jaxreg.plots._axes import COLOURS, INK, drawable, lambda_axis, mark, new_axes, top_axis
+from jaxreg.plots._axes import COLOURS, INK, NAMES, drawable, lambda_axis, mark, new_axes, top_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +27,7 @@ class CVDisplay:
         folds: number of folds, written at the vertical axis if given.
         others: further curves, as (name, lams, mean): those of the l1 ratios that did not win.
         name: of the main curve, when there are others.
+        marks: what the choices are called: the best, the one-standard-error rule's, and both where they are one.
 
     Attributes:
         ax_: axes of the last plot.
@@ -58,6 +59,7 @@ class CVDisplay:
         folds: int | None = None,
         others: Sequence[tuple[str, Any, Any]] = (),
         name: str = "",
+        marks: tuple[str, str, str] = NAMES,
     ) -> None:
         self.lams, self.mean, self.se = (np.asarray(v, float) for v in (lams, mean, se))
         if self.lams.ndim != 1 or not self.lams.shape == self.mean.shape == self.se.shape:
@@ -66,7 +68,7 @@ class CVDisplay:
             )
         self.lam_min, self.lam_1se, self.measure, self.folds = lam_min, lam_1se, measure, folds
         self.nonzero = None if nonzero is None else np.asarray(nonzero)
-        self.others, self.name = others, name
+        self.others, self.name, self.marks = others, name, marks
         self._order = drawable(self.lams)
 
     @classmethod
@@ -114,7 +116,7 @@ class CVDisplay:
         lambda_axis(ax, np.concatenate(shown))
         if self.others:
             ax.legend(handles=self.lines_, frameon=False, labelcolor=INK, fontsize=9)
-        mark(ax, self.lam_min, self.lam_1se)
+        mark(ax, self.lam_min, self.lam_1se, self.marks)
         for lam, face in ((self.lam_1se, "none"), (self.lam_min, blue)):
             if lam > 0:
                 score = self.mean[np.argmin(np.abs(self.lams - lam))]

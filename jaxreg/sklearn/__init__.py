@@ -7,6 +7,7 @@ scikit-learn does not have has alpha = λ, the strength beside the weighted mean
 from jaxreg.sklearn._classifier import LogisticRegression
 from jaxreg.sklearn._classifier_cv import LogisticRegressionCV
 from jaxreg.sklearn._columns import SLOPE, SLOPECV, MCPRegression, MCPRegressionCV, SCADRegression, SCADRegressionCV
+from jaxreg.sklearn._displays import CoefficientDisplay, CVDisplay, PathDisplay
 from jaxreg.sklearn._general import GeneralizedLinear, GeneralizedLinearCV
 from jaxreg.sklearn._glm import GammaRegressor, PoissonRegressor, TweedieRegressor
 from jaxreg.sklearn._groups import GroupLasso, GroupLassoCV, SparseGroupLasso, SparseGroupLassoCV
@@ -17,6 +18,7 @@ from jaxreg.sklearn._ridge import Ridge
 from jaxreg.sklearn._ridge_classifier import RidgeClassifier, RidgeClassifierCV
 from jaxreg.sklearn._ridge_cv import RidgeCV
 from jaxreg.sklearn._robust import HuberRegressor, QuantileRegressor
+from jaxreg.sklearn._search import BatchedSearchCV
 from jaxreg.sklearn._survival import CoxRegression, CoxRegressionCV
 from jaxreg.sklearn._two_stage import AdaptiveLasso, AdaptiveLassoCV, RelaxedLasso, RelaxedLassoCV
 
@@ -25,6 +27,9 @@ __all__ = [
     "SLOPECV",
     "AdaptiveLasso",
     "AdaptiveLassoCV",
+    "BatchedSearchCV",
+    "CVDisplay",
+    "CoefficientDisplay",
     "CoxRegression",
     "CoxRegressionCV",
     "ElasticNet",
@@ -45,6 +50,7 @@ __all__ = [
     "MultiTaskElasticNetCV",
     "MultiTaskLasso",
     "MultiTaskLassoCV",
+    "PathDisplay",
     "PoissonRegressor",
     "QuantileRegressor",
     "RelaxedLasso",

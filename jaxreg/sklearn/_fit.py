@@ -1,5 +1,8 @@
 """From checked arrays to certified coefficients: any training sets of one table, at any strengths, in few batches."""
 
+import collections.abc
+import contextlib
+import contextvars
 import dataclasses
 import warnings
 from typing import Any, NamedTuple
@@ -43,6 +46,43 @@ class Batch:
         return np.where(np.isnan(self.gap), self.kkt, self.gap)
 
 
+class Request(NamedTuple):
+    """What an estimator asks of `fit_sets`: features, target and the other arguments that it gives."""
+
+    X: Features
+    y: Array
+    options: dict[str, Any]
+
+
+_ASKED: contextvars.ContextVar[list[Request] | None] = contextvars.ContextVar("asked", default=None)
+
+
+@contextlib.contextmanager
+def asking() -> collections.abc.Iterator[list[Request]]:
+    """Let estimators ask without an answer: `fit_sets` notes what it is asked for, and returns coefficients of zero.
+
+    So a search learns what an estimator would fit, in λ and with its own checks, before it fits all candidates at once.
+    """
+    requests: list[Request] = []
+    token = _ASKED.set(requests)
+    try:
+        yield requests
+    finally:
+        _ASKED.reset(token)
+
+
+def _zeros(request: Request) -> Batch:
+    """Coefficients of zero, in the shapes of an answer to a request at one strength."""
+    X, y, options = request
+    loss, sets = options["loss"], len(options["weights"])
+    outputs = () if isinstance(loss, Coupled) else y.shape[1:]
+    if isinstance(loss, Joint) and y.ndim == 1:
+        outputs = (int(y.max()) + 1,)
+    each = np.zeros((sets, 1, 1))
+    coef, level = np.zeros((*each.shape, X.shape[1], *outputs)), np.zeros((*each.shape, *outputs))
+    return Batch(each, coef, level, each, each, each, np.zeros(sets))
+
+
 def fit_sets(
     X: Features,
     y: Array,
@@ -77,6 +117,11 @@ def fit_sets(
         standardize: whether to penalize standardized columns.
         tol: gap that is good enough; at least `ASKED` is asked for.
     """
+    asked = _ASKED.get()
+    if asked is not None:
+        given = {"loss": loss, "penalty": penalty, "lams": lams, "weights": weights, "offset": offset}
+        asked.append(Request(X, y, given | {"intercept": intercept, "standardize": standardize, "tol": tol}))
+        return _zeros(asked[-1])
     every = weights.max(axis=0) if sample_weight is None else sample_weight
     if offset is None and not isinstance(loss, (Coupled, Joint)) and _is_constant(y, every, loss):
         return _constant(X, y, every, loss, penalty, lams, weights, l1_ratios, lam_min_ratio, intercept, tol)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxreg import _check
 from jaxreg.penalties import L2, L21, Penalty
 from jaxreg.sklearn._base import LinearRegressor, boolean
-from jaxreg.sklearn._fit import SQUARED, Batch, fit_sets, join_mixes, warn_astray
+from jaxreg.sklearn._fit import SQUARED, Batch, absolute_gap, fit_sets, join_mixes, warn_astray
 from jaxreg.sklearn._linear import penalty_of
 from jaxreg.sklearn._linear_cv import ChosenByFolds
 from jaxreg.sklearn._parameters import DescentAt, DescentCV, Mix, parameters
@@ -19,33 +19,6 @@ def rows_penalty(l1_ratio: float) -> Penalty:
     if l1_ratio in (0, 1):
         return L21() if l1_ratio else L2()
     return L21(l1_ratio) + L2(1 - l1_ratio)
-
-
-def row_gap(
-    X: Features, Y: Array, weights: Array, coef: Array, level: Array, lam: float, l1_ratio: float, intercept: bool
-) -> float:
-    """Duality gap in units of 1/(2W) Σ w ‖y − x'B − b₀‖² + λ(r Σ ‖B_j‖₂ + (1 − r)/2 ‖B‖²).
-
-    The residual is the dual point. With r = 1 it is shrunk into the dual ball; else the conjugate of the penalty,
-    Σ (‖v_j‖ − λr)₊² / (2λ(1 − r)), is finite everywhere.
-    """
-    share = weights / weights.sum()
-    residual = Y - np.asarray(X @ coef) - level
-    if intercept:
-        residual = residual - share @ residual
-    hard, soft = lam * l1_ratio, lam * (1 - l1_ratio)
-    size = np.linalg.norm(np.asarray(X.T @ (residual * share[:, None])), axis=1)
-    shrink = 1.0 if soft > 0 else min(1.0, hard / max(size.max(), 1e-300))
-    dual = shrink * residual
-
-    def square(rows: Array) -> float:
-        return 0.5 * float(share @ np.square(rows).sum(axis=1))
-
-    norms = np.linalg.norm(coef, axis=1)
-    primal = square(residual) + hard * norms.sum() + 0.5 * soft * np.square(norms).sum()
-    conjugate = np.square(np.maximum(size - hard, 0)).sum() / (2 * soft) if soft > 0 else 0.0
-    centered = Y - share @ Y if intercept else Y
-    return max(0.0, primal - (square(centered) - square(centered - dual) - conjugate))
 
 
 class _Rows(LinearRegressor):
@@ -79,10 +52,10 @@ class _Rows(LinearRegressor):
         return join_mixes([fit_sets(X, target, penalty=penalty, lams=grid, **options) for penalty, grid in pairs])
 
     def _keep(self, X: Features, y: Array, weights: Array, fits: Batch, r: int, at: int) -> None:
+        del y, weights
         coef, level = fits.coef[0, r, at].reshape(X.shape[1], -1), fits.intercept[0, r, at].reshape(-1)
-        mix = float(np.atleast_1d(self.l1_ratio)[r])
         self.coef_, self.intercept_ = coef.T.astype(X.dtype), level.astype(X.dtype)
-        self.dual_gap_ = row_gap(X, y, weights, coef, level, float(fits.lams[0, r, at]), mix, self.fit_intercept)
+        self.dual_gap_ = float(absolute_gap(fits)[0, r, at])
 
 
 class _RowsAt(_Rows):
@@ -121,7 +94,7 @@ class MultiTaskElasticNet(Mix, DescentAt, _RowsAt):
         alpha: strength.
         l1_ratio: share of the norms of rows, in [0, 1].
         fit_intercept: whether to fit b₀, (k,).
-        tol: duality gap (at 0 < l1_ratio < 1 relative gradient) beyond which a `ConvergenceWarning` says so.
+        tol: duality gap, relative to the null model's objective, beyond which a `ConvergenceWarning` says so.
         copy_X: without effect: X is never written to.
         max_iter: without effect: the engine has a budget of its own.
         warm_start: without effect: solutions do not depend on where one starts.
@@ -131,7 +104,7 @@ class MultiTaskElasticNet(Mix, DescentAt, _RowsAt):
     Attributes:
         coef_: (k, p).
         intercept_: (k,).
-        dual_gap_: duality gap in units of the objective.
+        dual_gap_: duality gap in units of the objective; NaN at alpha = 0.
         n_iter_: steps of the engine.
 
     Source: Obozinski, Taskar & Jordan (2010), "Joint covariate selection and joint subspace selection for multiple

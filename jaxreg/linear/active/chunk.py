@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxreg.linear.active.inner import Quadratic, jitter, minimize, violation
 from jaxreg.linear.active.tableau import Tableau, dot
+from jaxreg.linear.outputs import alike
 from jaxreg.losses import Loss
 
 SLOW = 0.2
@@ -74,7 +75,10 @@ def squared_chunk(
 
 
 class Samples(NamedTuple):
-    """What one training set sees: columns x (n, w) with shift and scale (w,), target, offset and weights (n,)."""
+    """What one training set sees: columns x (n, w) with shift and scale (w,), target, offset and weights (n,).
+
+    Where a sample has k outputs, coefficients and predictions have a last axis of them.
+    """
 
     x: jax.Array
     shift: jax.Array
@@ -84,14 +88,16 @@ class Samples(NamedTuple):
     weights: jax.Array
 
     def predict(self, b: jax.Array) -> jax.Array:
-        """Linear predictor (n,) of intercept and standardized coefficients (1 + w,)."""
-        slopes = b[1:] / self.scale
-        return dot(self.x, slopes) + (b[0] - jnp.sum(self.shift * slopes))
+        """Linear predictor (n, …) of intercept and standardized coefficients (1 + w, …)."""
+        slopes = b[1:] / alike(self.scale, b)
+        return dot(self.x, slopes) + (b[0] - jnp.sum(alike(self.shift, b) * slopes, axis=0))
 
     def correlate(self, rows: jax.Array) -> jax.Array:
-        """Inner products (1 + w,) of rows (n,) with ones and the standardized columns."""
-        total = jnp.sum(rows)
-        return jnp.concatenate([total[None], (dot(rows, self.x) - total * self.shift) / self.scale])
+        """Inner products (1 + w, …) of rows (n, …) with ones and the standardized columns."""
+        total = jnp.sum(rows, axis=0)
+        raw = dot(rows.T, self.x).T
+        slopes = (raw - total * alike(self.shift, raw)) / alike(self.scale, raw)
+        return jnp.concatenate([total[None], slopes])
 
     def gram(self, weights: jax.Array) -> jax.Array:
         """Weighted Gram (1 + w, 1 + w) of ones and standardized columns, without copies standardized."""

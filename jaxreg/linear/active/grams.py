@@ -56,7 +56,8 @@ class Store:
     moments: jax.Array
     """(F, c, c) second moments about the columns' centers; (F, 0, 0) where nobody asks for them, or rows are few."""
     linear: jax.Array
-    """(F, c) inner products of the standardized columns with the centered target; (F, 0) where nobody asks."""
+    """(F, c) inner products of the standardized columns with the centered target, (F, k, c) with those of k outputs;
+    none, (F, 0), where nobody asks."""
 
     @property
     def capacity(self) -> int:
@@ -172,18 +173,20 @@ def _full(
 
 def _linear(columns: Columns, data: Data, intercept: jax.Array) -> jax.Array:
     target = data.target - data.offset
-    residual = target - jnp.where(intercept, data.weights @ target, 0)[:, None]
-    return columns.correlate((data.weights * residual)[:, None])[:, 0]
+    outputs = target[None] if target.ndim == 1 else target.T
+    residual = outputs - jnp.where(intercept, data.weights @ outputs.T, 0)[:, :, None]
+    found = columns.correlate(data.weights[:, None] * residual)
+    return found[:, 0] if target.ndim == 1 else found
 
 
-def empty_store(views: Views, n: int, capacity: int, gram: bool) -> Store:
+def empty_store(views: Views, n: int, capacity: int, gram: bool, outputs: tuple[int, ...] = ()) -> Store:
     """Room for `capacity` columns; without a Gram where a loss makes its own."""
     many = views.weights.shape[0]
-    return _empty(many=many, n=n, capacity=capacity, gram=gram)
+    return _empty(many=many, n=n, capacity=capacity, gram=gram, outputs=outputs)
 
 
-@program(static=("many", "n", "capacity", "gram"))
-def _empty(*, many: int, n: int, capacity: int, gram: bool) -> Store:
+@program(static=("many", "n", "capacity", "gram", "outputs"))
+def _empty(*, many: int, n: int, capacity: int, gram: bool, outputs: tuple[int, ...]) -> Store:
     columns = Columns(
         jnp.zeros((n, capacity)),
         jnp.zeros((many, capacity)),
@@ -192,7 +195,7 @@ def _empty(*, many: int, n: int, capacity: int, gram: bool) -> Store:
         jnp.zeros(capacity, jnp.int64),
     )
     size = capacity if gram and n > FEW_ROWS else 0
-    return Store(columns, jnp.zeros((many, size, size)), jnp.zeros((many, capacity if gram else 0)))
+    return Store(columns, jnp.zeros((many, size, size)), jnp.zeros((many, *outputs, capacity) if gram else (many, 0)))
 
 
 def extend(
@@ -227,8 +230,8 @@ def _enlarge(store: Store, *, capacity: int) -> Store:
         jnp.pad(c.free, ((0, 0), (0, more))),
         jnp.pad(c.index, (0, more)),
     )
-    room = ((0, 0), (0, more))
-    moments = jnp.pad(store.moments, (*room, (0, more))) if store.moments.size else store.moments
+    moments = jnp.pad(store.moments, ((0, 0), (0, more), (0, more))) if store.moments.size else store.moments
+    room = [(0, 0)] * (store.linear.ndim - 1) + [(0, more)]
     return Store(columns, moments, jnp.pad(store.linear, room) if store.linear.size else store.linear)
 
 

@@ -5,6 +5,7 @@ all columns from the data → add groups that are missing and repeat, or go on t
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,9 +18,10 @@ from jaxreg.linear.assess import good, null_coefficients
 from jaxreg.linear.columns import bucket
 from jaxreg.linear.groups import lanes as group_lanes
 from jaxreg.linear.groups.judge import Certificate, certify
-from jaxreg.linear.groups.parts import entering, in_groups, parts_of, team_of, weighted
+from jaxreg.linear.groups.parts import apart, entering, in_groups, in_rows, parts_of, team_of, weighted
 from jaxreg.linear.problem import Fits, Problem
 from jaxreg.losses import Squared
+from jaxreg.losses._base import Coupled, Nonsmooth
 from jaxreg.penalties import Penalty
 
 ALL_COLUMNS = 128
@@ -41,12 +43,19 @@ SHARPER = 3
 
 
 def works(problem: Problem, penalty: Penalty) -> bool:
-    """Whether group working sets solve this: a penalty that they know, and a smooth loss of one prediction."""
-    return in_groups(penalty) and problem.plain
+    """Whether group working sets solve this: a penalty that they know, and a smooth loss of separate samples.
+
+    Of several predictions groups are of whole rows. A square beside the penalty goes with squared error alone.
+    """
+    if isinstance(problem.loss, (Coupled, Nonsmooth)):
+        return False
+    core, _ = apart(penalty)
+    known = in_groups(core) if problem.data.offset.ndim == 1 else in_rows(core)
+    return known and (isinstance(problem.loss, Squared) or core is penalty)
 
 
 class _Piece(NamedTuple):
-    """A chunk: columns (a,), levels (L, F), slopes (L, F, a), certificate, rounds and whether they ran out (L, F)."""
+    """A chunk: columns (a,), levels (L, F, …), slopes (L, F, a, …), certificate; rounds and whether they ran out."""
 
     columns: np.ndarray
     level: np.ndarray
@@ -89,9 +98,11 @@ class _March:
     def __init__(self, problem: Problem, penalty: Penalty, lams: np.ndarray, tol: float) -> None:
         """Start at the null models."""
         n, p = problem.design.shape
-        self.problem, self.penalty, self.lams, self.tol = problem, weighted(penalty, p), lams, tol
+        outputs = problem.data.offset.shape[1:]
+        self.problem, self.penalty, self.lams, self.tol = problem, weighted(penalty, p, outputs), lams, tol
         many = self.many = len(problem.data.weights)
-        self.parts = parts_of(penalty, p)
+        self.outputs = outputs
+        self.parts = parts_of(penalty, p, outputs)
         # Columns by group, and where each group begins among them.
         self.order = np.argsort(self.parts.labels, kind="stable")
         self.sizes = np.bincount(self.parts.labels)
@@ -108,11 +119,11 @@ class _March:
             )
             self.slot, self.filled = np.arange(p), p
         else:
-            self.store = empty_store(problem.views, n, min(p, 256), self.gram)
+            self.store = empty_store(problem.views, n, min(p, 256), self.gram, outputs)
             self.slot, self.filled = np.full(p, -1), 0
 
         self.level, self.slopes = (part.copy() for part in null_coefficients(problem))
-        self.fixed = np.zeros(many)
+        self.fixed = np.zeros_like(self.level)
         if self.gram and problem.intercept:
             # Centered columns leave the intercept at the mean: it takes no part in the solution.
             data = problem.data
@@ -134,7 +145,7 @@ class _March:
         spent = np.zeros((len(lams), self.many), dtype=bool)
         done = np.zeros(self.many, dtype=int)
         precision, sharpened, repeats, todo, found = self.precision, 0, 0, list(sets), None
-        full = np.zeros((len(lams), self.many, 1))
+        full = np.zeros((len(lams), self.many, 1, *self.outputs))
         while True:
             if not self.one_by_one:
                 todo, done = list(sets), np.zeros(self.many, dtype=int)
@@ -180,9 +191,10 @@ class _March:
         self.gradient, self.before = found.last.copy(), found.before.copy()
         self.here, self.there = float(lams[-1]), float(lams[-2])
         kept = min(len(self.lams) - first, self.size)
-        used = held_slots[(full[..., 1 + self.slot[held_slots]] != 0).any(axis=(0, 1))]
+        used = held_slots[(full[:, :, 1 + self.slot[held_slots]] != 0).any(axis=(0, 1, *range(3, full.ndim)))]
         each = found._replace(gap=found.gap[:kept], kkt=found.kkt[:kept], deviance=found.deviance[:kept])
-        return _Piece(used, full[:kept, :, 0], full[:kept][..., 1 + self.slot[used]], each, rounds[:kept], spent[:kept])
+        slopes = full[:kept, :, 1 + self.slot[used]]
+        return _Piece(used, full[:kept, :, 0], slopes, each, rounds[:kept], spent[:kept])
 
     def _reach(self, gradient: np.ndarray) -> np.ndarray:
         """Strength up to which each group would leave zero, (F, m); infinite for those with what is not penalized."""
@@ -203,10 +215,10 @@ class _March:
             reach = np.maximum(self._reach(ahead), reach) + MARGIN * step
         near = reach / lam if lam > 0 else np.full(reach.shape, np.inf)
         chosen = np.zeros((many, m), dtype=bool)
-        rows = self.problem.design.shape[0]
+        rows = self.problem.design.shape[0] * math.prod(self.outputs)
         for f in range(many):
             alive = np.zeros(m, dtype=bool)
-            alive[self.parts.labels[self.slopes[f] != 0]] = True
+            alive[self.parts.labels[(self.slopes[f] != 0).reshape(len(self.slopes[f]), -1).any(axis=1)]] = True
             alive |= self.parts.free
             active = int(self.sizes[alive].sum())
             most = self._width(min(active + min(active, MANY), rows + active // 4) + SPARE)
@@ -251,7 +263,7 @@ class _March:
         take = np.zeros(width, dtype=np.int64)
         take[: mine.size] = self.slot[mine]
         lead = 0 if self.gram else 1
-        start = np.zeros(width + lead)
+        start = np.zeros((width + lead, *self.outputs))
         if done:
             start[:lead], start[lead : lead + mine.size] = (
                 full[done - 1, f, :lead],
@@ -267,13 +279,13 @@ class _March:
 
 
 def _padded(full: np.ndarray, size: int) -> np.ndarray:
-    return np.pad(full, ((0, 0), (0, 0), (0, size - full.shape[2])))
+    return np.pad(full, ((0, 0), (0, 0), (0, size - full.shape[2]), *[(0, 0)] * (full.ndim - 3)))
 
 
 def _assemble(pieces: list[_Piece], length: int, tol: float) -> Fits:
     working = functools.reduce(np.union1d, [piece.columns for piece in pieces])
-    many = pieces[0].level.shape[1]
-    slopes = np.zeros((length, many, 1, working.size))
+    many, *outputs = pieces[0].level.shape[1:]
+    slopes = np.zeros((length, many, 1, working.size, *outputs))
     first = 0
     for piece in pieces:
         rows = slice(first, first + len(piece.level))

@@ -1,5 +1,6 @@
 """Certificates of group penalties, and what their working sets lack: from the data and the coefficients alone."""
 
+import math
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
@@ -8,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
-from jaxreg.linear.active.judge import columns_of, into_domain, of_sets, orthogonal
+from jaxreg.linear.active.judge import columns_of, into_domain, of_sets
+from jaxreg.linear.assess import duals
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Design, Views
-from jaxreg.linear.null import Null, correlate_views
+from jaxreg.linear.null import Null
+from jaxreg.linear.outputs import alike, correlate_problems, per_sample
 from jaxreg.linear.problem import Problem
 from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Loss
@@ -25,8 +28,8 @@ BLOCK = 2**20
 class Certificate(NamedTuple):
     """Relative gap and residual, and weighted mean deviance, (L, F).
 
-    For screening, of each column (F, p): the largest residual over the strengths, and the gradients at the
-    last of them and at the one before it.
+    For screening, of each column: the largest residual over the strengths (F, p), and the gradients at the
+    last of them and at the one before it, (F, p, …).
     """
 
     gap: np.ndarray
@@ -37,10 +40,10 @@ class Certificate(NamedTuple):
     before: np.ndarray
 
     @classmethod
-    def blank(cls, length: int, many: int, p: int) -> "Certificate":
+    def blank(cls, length: int, many: int, p: int, outputs: tuple[int, ...]) -> "Certificate":
         """Nothing certified yet."""
-        each, wide = (length, many), (many, p)
-        return cls(*(np.full(shape, np.nan) for shape in (each, each, each, wide, wide, wide)))
+        each, wide, gradient = (length, many), (many, p), (many, p, *outputs)
+        return cls(*(np.full(shape, np.nan) for shape in (each, each, each, wide, gradient, gradient)))
 
 
 def certify(
@@ -52,22 +55,22 @@ def certify(
     found: Certificate | None,
     sets: Collection[int],
 ) -> Certificate:
-    """Certify solutions b (L, F, 1 + w), of `columns`, in the training sets that changed since `found`."""
-    (n, p), (length, many, _) = problem.design.shape, b.shape
+    """Certify solutions b (L, F, 1 + w, …), of `columns`, in the training sets that changed since `found`."""
+    (n, p), (length, many, _, *outputs) = problem.design.shape, b.shape
     place = np.zeros(p, dtype=np.int64)
     used = np.flatnonzero(np.asarray(columns.free)[:, 1:].max(axis=0))
     place[np.asarray(columns.index)[used]] = 1 + used
-    size = max(1, min(many, BLOCK // (length * max(n, p))))
+    size = max(1, min(many, BLOCK // (length * max(n, p) * math.prod(outputs))))
     about = problem.design, problem.views, problem.loss, problem.data, problem.null, columns, place, penalty
 
     def part(first: int) -> list[np.ndarray]:
         mine = np.ascontiguousarray(b[:, first : first + size])
         return [np.asarray(field) for field in _judge(*about, lams, problem.factor, mine, np.int64(first))]
 
-    found = found or Certificate.blank(length, many, p)
+    found = found or Certificate.blank(length, many, p, tuple(outputs))
     firsts = sorted({min(first, many - size) for first in range(0, many, size)})
     firsts = [first for first in firsts if any(first <= f < first + size for f in sets)]
-    kind = ("groups", type(problem.loss), penalty.__class__, n, p, columns.index.size, many, length, size)
+    kind = ("groups", type(problem.loss), penalty.__class__, n, p, columns.index.size, many, length, size, *outputs)
     for first, answer in zip(firsts, in_threads(part, firsts, lambda _: kind), strict=True):
         lanes = slice(first, first + size)
         for k in range(3):
@@ -92,21 +95,22 @@ def _judge(
     b: jax.Array,
     first: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    """The fields of a `Certificate` of the training sets from `first` on, for b (L, G, 1 + w)."""
+    """The fields of a `Certificate` of the training sets from `first` on, for b (L, G, 1 + w, …)."""
     many = b.shape[1]
     views, null, weights = of_sets(first, many, views, null, data.weights)
     data, columns = data._replace(weights=weights), columns_of(columns, first, many)
     b = jnp.swapaxes(b, 0, 1)
     eta = columns.predict(b) + data.offset
-    seen = data.weights[:, None] > 0
-    dual, astray = orthogonal(loss, data, null.basis, jnp.where(seen, eta, 0))
-    gradient = correlate_views(design, views, jnp.where(seen, dual, 0))
-    full = jnp.where(place > 0, b[..., place], 0)
+    eta = jnp.where(alike(data.weights[:, None], eta) > 0, eta, 0)
+    _, dual, astray = duals(loss, data, null, eta)
+    gradient = correlate_problems(design, views, jnp.where(alike(data.weights[:, None], dual) > 0, dual, 0))
+    full = jnp.where(alike(place, b[0, 0]) > 0, b[:, :, place], 0)
 
     def of_set(null: Null, w: Any, eta: Any, dual: Any, g: Any, x: Any) -> Any:
         u, v = into_domain(loss, data, null, w, factor, dual, g)
         fit, deviance = (
-            jnp.sum(jnp.where(w > 0, w * each(eta, data.target), 0), axis=1) for each in (loss.value, loss.deviance)
+            jax.vmap(lambda eta, each=each: per_sample(w, each(eta, data.target)))(eta)
+            for each in (loss.value, loss.deviance)
         )
 
         def one(lam: Any, fit: Any, u: Any, v: Any, g: Any, x: Any) -> Any:
@@ -117,13 +121,18 @@ def _judge(
 
             best = jnp.max(jax.vmap(bound)(jnp.stack([jnp.ones(()), at.shrink(-v)])))
             gap = jnp.maximum(fit + at.value(x) - best, 0)
-            return jnp.where((lam > 0) & jnp.isfinite(best), gap, jnp.nan), jnp.abs(at.residual(x, g))
+            return jnp.where((lam > 0) & jnp.isfinite(best), gap, jnp.nan), _largest(at.residual(x, g), 1)
 
         gap, residual = jax.vmap(one)(lams, fit, u, v, g, x)
         return gap, residual, deviance
 
     gap, residual, deviance = jax.vmap(of_set)(null, data.weights, eta, dual, gradient, full)
-    size = jnp.max(jnp.abs(null.gradient), axis=1)
+    size = _largest(null.gradient, 1)
     kkt = jnp.maximum(jnp.max(residual, axis=2), astray) / jnp.where(size > 0, size, 1)[:, None]
     back = max(len(lams) - 2, 0)
     return gap.T / null.primal, kkt.T, deviance.T, jnp.max(residual, axis=1), gradient[:, -1], gradient[:, back]
+
+
+def _largest(x: jax.Array, axis: int) -> jax.Array:
+    """Largest absolute value over all axes from one on."""
+    return jnp.max(jnp.abs(x), axis=tuple(range(axis, x.ndim)))

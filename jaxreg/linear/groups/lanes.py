@@ -12,11 +12,13 @@ from jaxreg.linear.active.chunk import GENTLE, SHORT, SLOW, WHOLE, Samples
 from jaxreg.linear.active.grams import Store, gram_of
 from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Data
-from jaxreg.linear.groups.parts import Team, norms, residual, value
+from jaxreg.linear.groups.joint import Model, begun, empty, minimize_joint
+from jaxreg.linear.groups.parts import Team, norms, residual, spread, value
+from jaxreg.linear.groups.ridged import Kind
 from jaxreg.linear.groups.steps import minimize, steps_of
+from jaxreg.linear.outputs import alike
 from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Loss, Squared
-from jaxreg.penalties._radial import Radial
 
 NEWTONS = 100
 """Most Hessians of a loss at one λ."""
@@ -25,7 +27,7 @@ NEWTONS = 100
 class Task(NamedTuple):
     """Strengths (L,) for the columns `take` (w,) of the store in training set f.
 
-    `start` (d,) is where it begins, in the coordinates of `team`: d is w, and one more with an intercept in front.
+    `start` (d, …) is where it begins, in the coordinates of `team`: d is w, and one more with an intercept in front.
     """
 
     f: Any
@@ -39,13 +41,13 @@ class Task(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Coefficients (L, d), rounds taken (L,)."""
+    """Coefficients (L, d, …), rounds taken (L,)."""
 
     b: jax.Array
     rounds: jax.Array
 
 
-def _squared(prepared: tuple[jax.Array, jax.Array, jax.Array], kind: Radial, task: Task, *, size: int) -> Chunk:
+def _squared(prepared: tuple[jax.Array, jax.Array, jax.Array], kind: Kind, task: Task, *, size: int) -> Chunk:
     """Solve a chunk for squared error, whose Gram is the same for all λ."""
     gram, linear, free = prepared
     team = task.team._replace(free=free)
@@ -61,7 +63,7 @@ def _squared(prepared: tuple[jax.Array, jax.Array, jax.Array], kind: Radial, tas
         found = minimize(gram, guess, guess_g, steps, at, team, task.tol, task.budget, size)
         return (found.b, found.g, b, lam, last), Chunk(found.b, found.rounds)
 
-    b = jnp.where(team.free, task.start, 0)
+    b = jnp.where(alike(team.free, task.start), task.start, 0)
     g = dot(gram, b) - linear
     nowhere = jnp.asarray(jnp.nan)
     return jax.lax.scan(step, (b, g, b, nowhere, nowhere), task.lams)[1]
@@ -71,8 +73,8 @@ def _ahead(team: Team, b: jax.Array, back: jax.Array, lam: jax.Array, last: jax.
     """Where the solutions b at `last` and `back` at `far` lead: the path is nearly straight. NaN: there is none."""
     share = jnp.where(far > last, (last - lam) / jnp.where(far > last, far - last, 1), 0)
     ahead = b + share * (b - back)
-    both = (norms(team, b) > 0) & (norms(team, back) > 0)
-    return jnp.where(both[team.label] & ((team.kink == 0) | ((b * back > 0) & (b * ahead > 0))), ahead, b)
+    both = spread(team, (norms(team, b) > 0) & (norms(team, back) > 0), b)
+    return jnp.where(both & (alike(team.kink == 0, b) | ((b * back > 0) & (b * ahead > 0))), ahead, b)
 
 
 class _Newton(NamedTuple):
@@ -88,7 +90,7 @@ class _Newton(NamedTuple):
     stalled: jax.Array
 
 
-def _smooth(loss: Loss, prepared: tuple[Samples, jax.Array], kind: Radial, task: Task, *, size: int) -> Chunk:
+def _smooth(loss: Loss, prepared: tuple[Samples, jax.Array], kind: Kind, task: Task, *, size: int) -> Chunk:
     """Solve a chunk for any smooth convex loss by proximal Newton steps, damped as in `chunk.newton_chunk`."""
     samples, free = prepared
     target, weights = samples.target, samples.weights
@@ -170,6 +172,24 @@ def _smooth(loss: Loss, prepared: tuple[Samples, jax.Array], kind: Radial, task:
     return jax.lax.scan(step, (carry, b, nowhere, nowhere), task.lams)[1]
 
 
+def _joint(loss: Loss, prepared: tuple[Samples, jax.Array], kind: Kind, task: Task, *, size: int) -> Chunk:
+    """Solve a chunk for a smooth loss of several predictions."""
+    samples, free = prepared
+    team = task.team._replace(free=free)
+
+    def step(carry: Any, lam: jax.Array) -> tuple[Any, Chunk]:
+        (state, back, last, far), model = carry, Model(loss, samples, kind.at(lam), team)
+        here = model.place(state, state.b)
+        there = model.place(state, _ahead(team, state.b, back, lam, last, far))
+        first = jax.tree.map(lambda x, y: jnp.where(there.height < here.height, x, y), there, here)
+        end = minimize_joint(model, begun(first), task.tol, task.budget, size)
+        return (end, state.b, lam, last), Chunk(end.b, end.rounds)
+
+    b = jnp.where(alike(free, task.start), task.start, 0)
+    nowhere = jnp.asarray(jnp.nan)
+    return jax.lax.scan(step, (empty(b, samples.offset), b, nowhere, nowhere), task.lams)[1]
+
+
 @program()
 def _prepare(loss: Loss, data: Data, store: Store, task: Task) -> tuple[Any, ...]:
     """What the solver asks of the store, whose size it need not know: a Gram, or samples; and which may be nonzero."""
@@ -178,21 +198,24 @@ def _prepare(loss: Loss, data: Data, store: Store, task: Task) -> tuple[Any, ...
     if isinstance(loss, Squared):
         free = free & task.team.free
         gram = jnp.where(free[:, None] & free, gram_of(store, data.weights, f, take), 0)
-        return gram, jnp.where(free, store.linear[f][take], 0), free
+        linear = store.linear[f][..., take].T
+        return gram, jnp.where(alike(free, linear), linear, 0), free
     free = jnp.concatenate([columns.free[f, :1], free]) & task.team.free
     shift, scale = columns.shift[f][take], columns.scale[f][take]
     return Samples(columns.x[:, take], shift, scale, data.target, data.offset, data.weights[f]), free
 
 
 @program(static=("size",))
-def _run(loss: Loss, prepared: Any, kind: Radial, task: Task, *, size: int) -> Chunk:
+def _run(loss: Loss, prepared: Any, kind: Kind, task: Task, *, size: int) -> Chunk:
     if isinstance(loss, Squared):
         return _squared(prepared, kind, task, size=size)
+    if task.start.ndim > 1:
+        return _joint(loss, prepared, kind, task, size=size)
     return _smooth(loss, prepared, kind, task, size=size)
 
 
 @program(static=("size",))
-def _run_all(loss: Loss, data: Data, store: Store, kind: Radial, tasks: Task, *, size: int) -> Chunk:
+def _run_all(loss: Loss, data: Data, store: Store, kind: Kind, tasks: Task, *, size: int) -> Chunk:
     def one(task: Task) -> Chunk:
         return _run.jitted(loss, _prepare.jitted(loss, data, store, task), kind, task, size=size)
 
@@ -205,9 +228,9 @@ def on_cpu(data: Data) -> bool:
 
 
 def solve(
-    loss: Loss, data: Data, store: Store, kind: Radial, tasks: Sequence[Task], size: int, one_by_one: bool
+    loss: Loss, data: Data, store: Store, kind: Kind, tasks: Sequence[Task], size: int, one_by_one: bool
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Coefficients (L, d) and rounds (L,) of every task: in threads, or as one batch of tasks of one width."""
+    """Coefficients (L, d, …) and rounds (L,) of every task: in threads, or as one batch of tasks of one width."""
     if not one_by_one:
         batch = jax.tree.map(lambda *leaves: np.stack(leaves), *tasks)
         found = _run_all(loss, data, store, kind, batch, size=size)
@@ -219,4 +242,4 @@ def solve(
         return np.asarray(found.b), np.asarray(found.rounds)
 
     kinds = type(loss), type(kind), store.capacity, store.columns.x.shape, store.moments.shape, size
-    return in_threads(run, tasks, lambda task: ("groups", kinds, task.start.size, task.lams.size))
+    return in_threads(run, tasks, lambda task: ("groups", kinds, task.start.shape, task.lams.size))

@@ -1,24 +1,23 @@
 """The inner solver of group penalties: sweeps over groups find which are active, Newton steps finish."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxreg.linear.active.tableau import dot
-from jaxreg.linear.groups.eliminate import padded_size, solve_last
-from jaxreg.linear.groups.parts import Team, norms, residual, sums, value
-from jaxreg.penalties._radial import Radial
+from jaxreg.linear.groups.eliminate import by_size, solve_last
+from jaxreg.linear.groups.parts import Team, asleep, nearby, residual, spread, sums, value
+from jaxreg.linear.groups.ridged import Kind
+from jaxreg.linear.groups.rows import solve_rows
+from jaxreg.linear.outputs import alike
 
-SHARES, SMALL = (0.5, 1.0), 128
-"""Sizes in which systems are solved, as shares of all coordinates; up to so many coordinates they have one size."""
 TAME = 4
 """Newton steps that leave concave curvature out, after one that failed."""
 SHORTEST, LONGEST = 1e-6, 1e6
 """Step of a line search below which it has failed, and the longest one without concave curvature."""
-JITTER = 1e-13
-"""Added to the diagonal of a system, as a share of its largest entry: duplicate columns have no other curvature."""
+LEAST, MOST = 1e-13, 1e-5
+"""What is added to the diagonal of a system, as a share of its largest entry: duplicates have no other curvature."""
 
 
 _Trial = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
@@ -58,7 +57,7 @@ def minimize(
     b: jax.Array,
     g: jax.Array,
     steps: jax.Array,
-    kind: Radial,
+    kind: Kind,
     team: Team,
     tol: jax.Array,
     budget: jax.Array,
@@ -72,17 +71,18 @@ def minimize(
 
     Args:
         gram: G, (d, d).
-        b: start, (d,).
-        g: gradient of the quadratic there, (d,).
+        b: start, (d,), or (d, k) of k outputs that share the Gram: the quadratic's is then I ⊗ G.
+        g: gradient of the quadratic there, of the same shape.
         steps: of each group, as `steps_of` gives them.
         kind: the penalty, at its strength.
         team: the groups.
         tol: bound on the residual.
         budget: bound on the rounds, each a sweep, or a Newton step, or both.
-        size: bound on the coordinates of a group; structure.
+        size: bound on the coordinates of a group, or its rows; structure.
 
     Source: Yuan & Lin (2006), JRSS B 68, for descent by groups; Tseng & Yun (2009), "A coordinate gradient descent
-    method for nonsmooth separable minimization", Math. Program. 117.
+    method for nonsmooth separable minimization", Math. Program. 117; Yamashita & Fukushima (2001), "On the rate of
+    convergence of the Levenberg-Marquardt method", Computing Suppl. 15, for Newton steps where solutions are many.
     """
 
     def placed(state: _State, b: jax.Array, g: jax.Array) -> _State:
@@ -96,13 +96,11 @@ def minimize(
             lambda s: (s.b, s.g),
             state,
         )
-        b, g, t = newton(gram, b, g, kind, team, state.tame > 0)
+        b, g, t = newton(gram, b, g, kind, team, state.tame > 0, size)
         after = placed(state, b, g)
         failed = t == 0
         # Groups that should leave zero need a sweep; Newton steps that go well do not.
-        norm = norms(team, b)
-        asleep = jnp.where(team.kink > 0, b == 0, (norm == 0)[team.label])
-        wanted = jnp.any(asleep & (jnp.abs(after.residual) > jnp.maximum(tol, 0.1 * after.violation)))
+        wanted = jnp.any(asleep(team, b) & (jnp.abs(after.residual) > jnp.maximum(tol, 0.1 * after.violation)))
         return after._replace(
             sweep=failed | (t < 1) | wanted | (after.violation > 0.5 * state.violation),
             tame=jnp.where(failed & (state.tame == 0), TAME, jnp.maximum(state.tame - 1, 0)),
@@ -111,10 +109,8 @@ def minimize(
 
     yes = jnp.asarray(True)
     zero = jnp.asarray(0)
-    state = placed(_State(b, g, b, jnp.zeros(()), yes, zero, zero), jnp.where(team.free, b, 0), g)
-    norm = norms(team, state.b)
-    asleep = jnp.where(team.kink > 0, state.b == 0, (norm == 0)[team.label])
-    state = state._replace(sweep=jnp.any(asleep & (jnp.abs(state.residual) > tol)))
+    state = placed(_State(b, g, b, jnp.zeros(()), yes, zero, zero), jnp.where(alike(team.free, b), b, 0), g)
+    state = state._replace(sweep=jnp.any(asleep(team, state.b) & (jnp.abs(state.residual) > tol)))
     end = jax.lax.while_loop(lambda s: (s.violation > tol) & (s.rounds < budget), body, state)
     return Found(end.b, end.g, end.violation, end.rounds)
 
@@ -125,12 +121,12 @@ def sweep(
     g: jax.Array,
     rest: jax.Array,
     steps: jax.Array,
-    kind: Radial,
+    kind: Kind,
     team: Team,
     size: int,
 ) -> tuple[jax.Array, jax.Array]:
     """One proximal gradient step of each group in turn, where it is not zero or would not stay so: b and gradient."""
-    d = b.size
+    d = b.shape[0]
     size = min(size, d)
     touch = sums(team, jnp.where((b != 0) | (rest != 0), 1.0, 0.0)) > 0
 
@@ -140,13 +136,13 @@ def sweep(
         label, free, kink, old, slope = (
             jax.lax.dynamic_slice_in_dim(part, at, size) for part in (team.label, team.free, team.kink, b, g)
         )
-        inside, step = (label == k) & free, steps[k]
+        inside, step = alike((label == k) & free, old), steps[k]
         ahead = old - step * slope
-        ahead = jnp.sign(ahead) * jnp.maximum(jnp.abs(ahead) - step * kind.lam * kink, 0)
+        ahead = jnp.sign(ahead) * jnp.maximum(jnp.abs(ahead) - step * kind.lam * alike(kink, old), 0)
         norm = jnp.sqrt(jnp.sum(jnp.where(inside, jnp.square(ahead), 0)))
         ratio = kind.group_prox(norm, team.weight[k], step) / jnp.where(norm > 0, norm, 1)
         new = jnp.where(inside, ahead * ratio, old)
-        change = dot(new - old, jax.lax.dynamic_slice_in_dim(gram, at, size))
+        change = dot(jax.lax.dynamic_slice_in_dim(gram, at, size).T, new - old)
         return jax.lax.dynamic_update_slice_in_dim(b, new, at, 0), g + change
 
     def one(k: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -156,32 +152,33 @@ def sweep(
 
 
 def newton(
-    gram: jax.Array, b: jax.Array, g: jax.Array, kind: Radial, team: Team, tame: jax.Array
+    gram: jax.Array, b: jax.Array, g: jax.Array, kind: Kind, team: Team, tame: jax.Array, size: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Newton step on what is not zero, with a line search: b, gradient and the step's length, 0 if it failed."""
-    norm = norms(team, b)
-    slope, curve = jax.jvp(lambda x: kind.group_slope(x, team.weight), (norm,), (jnp.ones_like(norm),))
-    # Without its concave part the model lies above a folded penalty, and its full step descends.
-    curve = jnp.where(tame, jnp.maximum(curve, 0), curve)
-    alive = norm > 0
-    across = jnp.where(alive, slope / jnp.where(alive, norm, 1), 0)
-    unit = b / jnp.where(alive, norm, 1)[team.label]
-    kink = kind.lam * team.kink
-    active = team.free & jnp.where(team.kink > 0, b != 0, (alive | (team.weight == 0))[team.label])
-    steep = jnp.where(active, g + slope[team.label] * unit + kink * jnp.sign(b), 0)
-    extra, along = across[team.label], jnp.where(alive, curve - across, 0)[team.label]
-    move = -_solve(gram, team.label, extra, along, unit, active, steep)
+    near = nearby(kind, team, b, tame)
+    norm, label = near.norm, team.label
+    kinked = alike(team.kink > 0, b)
+    active = alike(team.free, b) & jnp.where(kinked, b != 0, spread(team, near.awake, b))
+    steep = jnp.where(active, g + near.pull + alike(kind.lam * team.kink, b) * jnp.sign(b), 0)
+    before = jnp.max(jnp.abs(residual(kind, team, b, g)))
+    # The farther, the more: where solutions are many, such steps still converge superlinearly to one of them.
+    scale = jnp.max(alike(jnp.diagonal(gram), b) * jnp.abs(b))
+    jitter = jnp.clip(before / jnp.where(scale > 0, scale, 1), LEAST, MOST)
+    about = gram, label, near.extra, near.along, near.unit
+    if b.ndim > 1:
+        move = -solve_rows(*about, active[:, 0], steep, jitter, alone=size == 1)
+    else:
+        move = -_solve(*about, active, steep, jitter)
     downhill = jnp.sum(steep * move)
     sound = jnp.all(jnp.isfinite(move)) & (downhill < 0)
     move, downhill = jnp.where(sound, move, 0), jnp.where(sound, downhill, 0)
     now = value(kind, team, b)
-    before = jnp.max(jnp.abs(residual(kind, team, b, g)))
 
     def trial(t: jax.Array) -> _Trial:
         to = b + t * move
-        to = jnp.where((team.kink > 0) & (to * b < 0), 0, to)
-        gone = alive & (team.weight > 0) & (sums(team, b * to) <= 0)
-        to = jnp.where(gone[team.label], 0, to)
+        to = jnp.where(kinked & (to * b < 0), 0, to)
+        gone = (norm > 0) & (team.weight > 0) & (sums(team, b * to) <= 0)
+        to = jnp.where(spread(team, gone, b), 0, to)
         way = to - b
         ahead = g + dot(gram, way)
         gain = jnp.sum(way * 0.5 * (g + ahead)) + (value(kind, team, to) - now)
@@ -222,32 +219,17 @@ def _solve(
     unit: jax.Array,
     active: jax.Array,
     right: jax.Array,
+    jitter: jax.Array,
 ) -> jax.Array:
-    """Solve (G + diag(extra) + along · unit unitᵀ within groups) x = right for the active coordinates; 0 elsewhere.
-
-    Systems come in few sizes, the smallest that holds the active coordinates.
-    """
-    d = right.size
-    sizes = sorted({padded_size(max(int(share * d), 1)) for share in (SHARES if d > SMALL else (1,))})
-    count = jnp.sum(active)
+    """Solve (G + diag(extra) + along · unit unitᵀ within groups) x = right for the active coordinates; 0 elsewhere."""
     most = jnp.max(jnp.where(active, jnp.diagonal(gram), 0))
     most = jnp.where(most > 0, most, 1)
 
-    # The active coordinates come last.
-    order = jnp.roll(jnp.nonzero(active, size=sizes[-1], fill_value=d)[0], sizes[-1] - count)
+    def solve(at: jax.Array, real: jax.Array, count: jax.Array) -> jax.Array:
+        mine, u = label[at], unit[at]
+        system = gram[at][:, at] + jnp.where(mine[:, None] == mine, (along[at] * u)[:, None] * u, 0)
+        system = jnp.where(real[:, None] & real, system, 0)
+        diagonal = jnp.where(real, extra[at] + jitter * most, 1)
+        return solve_last(system + jnp.diag(diagonal), jnp.where(real, right[at], 0), count)
 
-    def of_size(size: int) -> Callable[[], jax.Array]:
-        def solve() -> jax.Array:
-            index = order[sizes[-1] - size :]
-            real, at = index < d, jnp.minimum(index, d - 1)
-            mine, u = label[at], unit[at]
-            system = gram[at][:, at] + jnp.where(mine[:, None] == mine, (along[at] * u)[:, None] * u, 0)
-            system = jnp.where(real[:, None] & real, system, 0)
-            diagonal = jnp.where(real, extra[at] + JITTER * most, 1)
-            x = solve_last(system + jnp.diag(diagonal), jnp.where(real, right[at], 0), count)
-            return jnp.zeros(d).at[index].set(x, mode="drop")
-
-        return solve
-
-    which = jnp.searchsorted(jnp.asarray(sizes), count)
-    return jax.lax.switch(which, [of_size(size) for size in sizes])
+    return by_size(solve, active, (0.5, 1.0))
