@@ -213,7 +213,7 @@ def test_quantile(alpha):
         (ours.LogisticRegression(C=0.0), "C must be positive"),
         (ours.LogisticRegression(solver="magic"), "solver must be one of"),
         (ours.ElasticNetCV(l1_ratio=0.0), "l1_ratio=0 has no strength"),
-        (ours.TweedieRegressor(power=3), "power must be 0, or from 1 to 2"),
+        (ours.TweedieRegressor(power=0.5), "power must be 0, or at least 1"),
         (ours.HuberRegressor(epsilon=0.5), "epsilon must be"),
         (ours.RidgeCV(cv=3, store_cv_results=True), "cv=None"),
         (ours.GroupLassoCV(selection_rule="best"), "selection_rule must be one of"),

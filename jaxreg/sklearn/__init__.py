@@ -14,8 +14,9 @@ from jaxreg.sklearn._groups import GroupLasso, GroupLassoCV, SparseGroupLasso, S
 from jaxreg.sklearn._linear import ElasticNet, Lasso, enet_path, lasso_path
 from jaxreg.sklearn._linear_cv import ElasticNetCV, LassoCV
 from jaxreg.sklearn._multitask import MultiTaskElasticNet, MultiTaskElasticNetCV, MultiTaskLasso, MultiTaskLassoCV
-from jaxreg.sklearn._ridge import Ridge, RidgeCV
+from jaxreg.sklearn._ridge import Ridge
 from jaxreg.sklearn._ridge_classifier import RidgeClassifier, RidgeClassifierCV
+from jaxreg.sklearn._ridge_cv import RidgeCV
 from jaxreg.sklearn._robust import HuberRegressor, QuantileRegressor
 from jaxreg.sklearn._search import BatchedSearchCV
 from jaxreg.sklearn._survival import CoxRegression, CoxRegressionCV

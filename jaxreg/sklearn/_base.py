@@ -34,15 +34,16 @@ class Linear(BaseEstimator):
     def _checked(self, X: Any, y: Any, sample_weight: Any, **options: Any) -> Checked:
         """Check features, target and weights as scikit-learn does, and remember the names of features."""
         usual: dict[str, Any] = {"accept_sparse": ["csc", "csr", "coo"], "dtype": FLOATS, "ensure_min_samples": 2}
-        X, y = validate_data(self, X, y, **usual | options)
+        X, y = validate_data(self, on_host(X), on_host(y), **usual | options)
         return Checked(X, y, weights_of(sample_weight, X.shape[0]))
 
-    def _link(self, X: Any) -> Array:
+    def _link(self, X: Any, offset: Any = None) -> Array:
         """Linear predictors, (n,) or (n, k)."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, accept_sparse=["csr", "csc", "coo"], dtype=FLOATS)
-        coef = self.coef_
-        return safe_sparse_dot(X, coef.T, dense_output=True) + self.intercept_
+        X = validate_data(self, on_host(X), reset=False, accept_sparse=["csr", "csc", "coo"], dtype=FLOATS)
+        link = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
+        shift = offset_of(offset, X.shape[0])
+        return link if shift is None else (link + shift).astype(link.dtype)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -52,6 +53,11 @@ class Linear(BaseEstimator):
 
 class LinearRegressor(RegressorMixin, Linear):
     """A regressor that predicts its linear predictor. Abstract."""
+
+    one_target = True
+    """Whether y may be (n,)."""
+    many_targets = False
+    """Whether it may be (n, k)."""
 
     def predict(self, X: Any) -> Array:
         """Predict, (n,), or (n, k) for several targets.
@@ -65,6 +71,11 @@ class LinearRegressor(RegressorMixin, Linear):
     def sparse_coef_(self) -> Any:
         """Coefficients as a scipy.sparse matrix."""
         return sparse.csr_matrix(self.coef_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.single_output, tags.target_tags.multi_output = self.one_target, self.many_targets
+        return tags
 
 
 class LinearClassifier(ClassifierMixin, Linear):
@@ -139,6 +150,14 @@ class Router:
         return fold_id
 
 
+def on_host(array: Any) -> Any:
+    """What shares its memory by DLPack and has no other way to become NumPy's; anything else as it is.
+
+    JAX arrays and tensors of torch on the CPU turn into NumPy's by themselves.
+    """
+    return np.from_dlpack(array) if hasattr(array, "__dlpack__") and not hasattr(array, "__array__") else array
+
+
 def rows_of(chosen: Any) -> Array:
     """Row numbers, of numbers or of a mask."""
     chosen = np.asarray(chosen)
@@ -154,7 +173,7 @@ def weights_of(sample_weight: Any, n: int) -> Array:
     """
     if sample_weight is None:
         return np.ones(n)
-    weights = np.asarray(sample_weight)
+    weights = np.asarray(on_host(sample_weight))
     if weights.dtype.kind not in "biuf":
         raise TypeError(f"sample_weight must be numeric, got dtype {weights.dtype}")
     if weights.ndim and weights.shape != (n,):
@@ -163,6 +182,36 @@ def weights_of(sample_weight: Any, n: int) -> Array:
     if not weights.any():
         raise ValueError("sample_weight is zero for all rows: at least 2 need a positive weight")
     return np.broadcast_to(weights, (n,)).astype(np.float64)
+
+
+def offset_of(offset: Any, n: int) -> Array | None:
+    """Offsets (n,) in float64, or None.
+
+    Raises:
+        ValueError: if their shape is wrong, or one is NaN or infinite.
+    """
+    if offset is None:
+        return None
+    array = np.asarray(on_host(offset), dtype=np.float64)
+    if array.shape != (n,):
+        raise ValueError(f"offset must have one value per row of X, shape ({n},), got shape {array.shape}")
+    _check.number("offset", array, low=-np.inf)
+    return array
+
+
+def columns_weight(penalty_factor: Any, p: int) -> Array | None:
+    """Penalty factors (p,), or None.
+
+    Raises:
+        ValueError: if they are not p numbers of at least 0.
+    """
+    if penalty_factor is None:
+        return None
+    factor = np.asarray(penalty_factor, dtype=np.float64)
+    if factor.shape != (p,):
+        raise ValueError(f"penalty_factor must have one factor per column of X, shape ({p},), got shape {factor.shape}")
+    _check.number("penalty_factor", factor)
+    return factor
 
 
 def training_weights(folds: list[tuple[Array, Array]], weights: Array) -> Array:

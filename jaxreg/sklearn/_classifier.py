@@ -1,6 +1,7 @@
 """Logistic regression of two or more classes, at one C."""
 
 import abc
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 from jaxreg import _check
 from jaxreg.losses import Logistic, Loss, Multinomial
 from jaxreg.penalties import ElasticNet
-from jaxreg.sklearn._base import LinearClassifier, boolean, one_of
+from jaxreg.sklearn._base import LinearClassifier, boolean, columns_weight, one_of
 from jaxreg.sklearn._conventions import logistic_lam
-from jaxreg.sklearn._fit import fit_sets, warn_astray
+from jaxreg.sklearn._fit import fit_one, warn_astray
+from jaxreg.sklearn._parameters import Factors, parameters
 from jaxreg.sklearn._types import Array
 
 SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
@@ -94,7 +96,24 @@ class Probabilities(LinearClassifier):
         return self
 
 
-class LogisticRegression(Probabilities):
+@parameters
+class LogisticParameters(Factors):
+    """What logistic regressions share. Abstract."""
+
+    dual: bool = False
+    tol: float = 1e-4
+    fit_intercept: bool = True
+    intercept_scaling: float = 1
+    class_weight: Any = None
+    random_state: Any = None
+    solver: str = "lbfgs"
+    max_iter: int = 100
+    verbose: int = 0
+    n_jobs: Any = None
+
+
+@parameters
+class LogisticRegression(LogisticParameters, Probabilities):
     """Logistic regression: min C Σ w ℓ(x'b + b₀, y) + l1_ratio ‖b‖₁ + (1 − l1_ratio)/2 ‖b‖².
 
     As `sklearn.linear_model.LogisticRegression` with any solver but "liblinear": every mix with every number of
@@ -109,6 +128,7 @@ class LogisticRegression(Probabilities):
         fit_intercept: whether to fit b₀.
         intercept_scaling: without effect: the intercept is not penalized.
         class_weight: None, "balanced", or factors of sample weights by class.
+        penalty_factor: factors of the columns' penalties, (p,); 0 leaves one unpenalized.
         random_state: without effect: nothing is random.
         solver: without effect: one engine for all.
         max_iter: without effect: the engine has a budget of its own.
@@ -128,38 +148,10 @@ class LogisticRegression(Probabilities):
     array(['no', 'yes'], dtype='<U3')
     """
 
-    def __init__(
-        self,
-        penalty: Any = "deprecated",
-        *,
-        C: float = 1.0,
-        l1_ratio: float = 0.0,
-        dual: bool = False,
-        tol: float = 1e-4,
-        fit_intercept: bool = True,
-        intercept_scaling: float = 1,
-        class_weight: Any = None,
-        random_state: Any = None,
-        solver: str = "lbfgs",
-        max_iter: int = 100,
-        verbose: int = 0,
-        warm_start: bool = False,
-        n_jobs: Any = None,
-    ) -> None:
-        self.penalty = penalty
-        self.C = C
-        self.l1_ratio = l1_ratio
-        self.dual = dual
-        self.tol = tol
-        self.fit_intercept = fit_intercept
-        self.intercept_scaling = intercept_scaling
-        self.class_weight = class_weight
-        self.random_state = random_state
-        self.solver = solver
-        self.max_iter = max_iter
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.n_jobs = n_jobs
+    penalty: Any = dataclasses.field(default="deprecated", kw_only=False)
+    C: float = 1.0
+    l1_ratio: float = 0.0
+    warm_start: bool = False
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "LogisticRegression":
         """Fit, and certify.
@@ -181,22 +173,14 @@ class LogisticRegression(Probabilities):
         self.classes_, index = self._labels(y)
         weights = weights * class_factors(self.class_weight, self.classes_, index, weights)
         loss, target = loss_of(self.classes_, index)
-        lam = logistic_lam(C, weights.sum())
-        fits = fit_sets(
-            X,
-            target,
-            loss=loss,
-            penalty=ElasticNet(1.0, mix),
-            lams=[lam],
-            weights=weights[None],
-            intercept=self.fit_intercept,
-            tol=self.tol,
-        )
-        warn_astray(fits.astray, self.tol, "LogisticRegression")
-        coef, level = by_class(fits.coef[0, 0, 0], fits.intercept[0, 0, 0], bool(lam > 0))
+        lam = logistic_lam(C, weights.sum()).item()
+        penalty = ElasticNet(1.0, mix, columns_weight(self.penalty_factor, X.shape[1]))
+        fit = fit_one(X, target, lam, weights, self.tol, loss=loss, penalty=penalty, intercept=self.fit_intercept)
+        warn_astray(fit.astray, self.tol, "LogisticRegression")
+        coef, level = by_class(fit.coef, fit.intercept, lam > 0)
         self.coef_, self.intercept_ = coef.astype(X.dtype), level.astype(X.dtype)
-        self.dual_gap_ = float(fits.gap.item())
-        self.n_iter_ = np.maximum(1, fits.steps[0, 0]).astype(np.int32)
+        self.dual_gap_ = fit.gap
+        self.n_iter_ = np.array([fit.steps], dtype=np.int32)
         return self
 
 

@@ -3,21 +3,32 @@
 from typing import Any
 
 import numpy as np
+from scipy.special import log_expit, log_softmax
 from sklearn import get_config
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from jaxreg import _check
+from jaxreg._threads import one_lapack_thread
 from jaxreg.penalties import ElasticNet
-from jaxreg.sklearn._base import Router, boolean, one_of, training_weights
-from jaxreg.sklearn._classifier import LogisticRegression, Probabilities, by_class, class_factors, loss_of
+from jaxreg.sklearn._base import Router, boolean, columns_weight, one_of, training_weights
+from jaxreg.sklearn._classifier import (
+    LogisticParameters,
+    LogisticRegression,
+    Probabilities,
+    by_class,
+    class_factors,
+    loss_of,
+)
 from jaxreg.sklearn._conventions import logistic_lam
-from jaxreg.sklearn._fit import Batch, fit_each, warn_astray
+from jaxreg.sklearn._fit import Batch, fit_each, warn_astray, within_one_error
+from jaxreg.sklearn._parameters import parameters
 from jaxreg.sklearn._types import Array, Features
 
 
-class LogisticRegressionCV(Router, Probabilities):
+@parameters
+class LogisticRegressionCV(LogisticParameters, Router, Probabilities):
     """Logistic regression with C, and l1_ratio if several are given, chosen by cross-validation.
 
     As `sklearn.linear_model.LogisticRegressionCV`: folds of equal weight, all C and all mixes are one batch.
@@ -34,8 +45,11 @@ class LogisticRegressionCV(Router, Probabilities):
         tol: duality gap, relative to the null model's objective, beyond which a `ConvergenceWarning` says so.
         max_iter: without effect: the engine has a budget of its own.
         class_weight: None, "balanced", or factors of sample weights by class.
+        penalty_factor: factors of the columns' penalties, (p,); 0 leaves one unpenalized.
         n_jobs: without effect: folds are batches.
         verbose: without effect.
+        selection_rule: "min" for the best mean score; "1se", with `refit`, for the largest strength, of the best mix,
+            within one standard error of it.
         refit: whether the coefficients are those of the fit to all rows; else means of what is best in each fold.
         intercept_scaling: without effect: the intercept is not penalized.
         random_state: without effect: nothing is random.
@@ -51,47 +65,18 @@ class LogisticRegressionCV(Router, Probabilities):
         l1_ratio_: the chosen mix, likewise; None, in the old shapes, if none were given.
         scores_: by class (K, L) or (K, L, R); new: (K, R, L).
         coefs_paths_: by class (K, L, p + 1) or (K, L, R, p + 1); new: (K, R, L, 1 or k, p + 1). Intercepts are last.
+        dual_gap_: largest duality gap of what `coef_` is made of, relative to the null model's objective.
         n_iter_: (1, K, L) or (1, K, L, R); new: (K, R, L).
     """
 
-    def __init__(
-        self,
-        *,
-        Cs: Any = 10,
-        l1_ratios: Any = None,
-        fit_intercept: bool = True,
-        cv: Any = None,
-        dual: bool = False,
-        penalty: Any = "deprecated",
-        scoring: Any = None,
-        solver: str = "lbfgs",
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        class_weight: Any = None,
-        n_jobs: Any = None,
-        verbose: int = 0,
-        refit: bool = True,
-        intercept_scaling: float = 1.0,
-        random_state: Any = None,
-        use_legacy_attributes: bool = True,
-    ) -> None:
-        self.Cs = Cs
-        self.l1_ratios = l1_ratios
-        self.fit_intercept = fit_intercept
-        self.cv = cv
-        self.dual = dual
-        self.penalty = penalty
-        self.scoring = scoring
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.class_weight = class_weight
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-        self.refit = refit
-        self.intercept_scaling = intercept_scaling
-        self.random_state = random_state
-        self.use_legacy_attributes = use_legacy_attributes
+    Cs: Any = 10
+    l1_ratios: Any = None
+    cv: Any = None
+    penalty: Any = "deprecated"
+    scoring: Any = None
+    refit: bool = True
+    selection_rule: str = "min"
+    use_legacy_attributes: bool = True
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> "LogisticRegressionCV":
         """Choose the strength by cross-validation, and fit all rows at it.
@@ -106,6 +91,7 @@ class LogisticRegressionCV(Router, Probabilities):
             TypeError: if something is not of its kind.
             ValueError: if a parameter or value is outside its domain, or there is one class only.
         """
+        one_of("selection_rule", self.selection_rule, ("min", "1se") if self.refit else ("min",))
         boolean(fit_intercept=self.fit_intercept, refit=self.refit, use_legacy_attributes=self.use_legacy_attributes)
         _check.number("tol", self.tol)
         Cs, ratios = self._strengths(), self._mixes()
@@ -124,15 +110,18 @@ class LogisticRegressionCV(Router, Probabilities):
             weights=sets,
             sample_weight=weights,
             loss=loss,
-            penalty=ElasticNet(1.0, 0.5),
+            penalty=ElasticNet(1.0, 0.5, columns_weight(self.penalty_factor, X.shape[1])),
             l1_ratios=ratios,
             intercept=self.fit_intercept,
             tol=self.tol,
         )
         warn_astray(fits.astray, self.tol, "LogisticRegressionCV")
-        table, steps = self._table(fits, np.argsort(order))  # (F, L, R, 1 or k, p + 1)
-        scores = self._scores(X, y, None if sample_weight is None else given, folds, table[1:])
-        self._choose(Cs, ratios, table, scores)
+        place = np.argsort(order)
+        table = self._table(fits, place)  # (F, L, R, 1 or k, p + 1)
+        with one_lapack_thread():
+            scores = self._scores(X, y, None if sample_weight is None else given, folds, table[1:])
+        gaps, steps = (np.swapaxes(values[:, :, place], 1, 2) for values in (fits.gap, fits.steps))
+        self._choose(Cs, ratios, table, scores, gaps)
         self._keep(Cs, ratios, table[1:], scores, steps[1:])
         return self
 
@@ -154,47 +143,52 @@ class LogisticRegressionCV(Router, Probabilities):
         _check.number("l1_ratios", ratios, high=1.0)
         return ratios
 
-    def _table(self, fits: Batch, place: Array) -> tuple[Array, Array]:
-        """Coefficients with intercepts last, (F, L, R, 1 or k, p + 1), in the order of Cs; and steps (F, L, R)."""
+    @staticmethod
+    def _table(fits: Batch, place: Array) -> Array:
+        """Coefficients with intercepts last, (F, L, R, 1 or k, p + 1), in the order of Cs."""
         sets, mixes, length = fits.gap.shape
         rows = []
         for f, r, at in np.ndindex(sets, mixes, length):
             coef, level = by_class(fits.coef[f, r, at], fits.intercept[f, r, at], bool(fits.lams[f, r, at] > 0))
             rows.append(np.concatenate([coef, level[:, None]], axis=1))
         table = np.stack(rows).reshape(sets, mixes, length, *rows[0].shape)
-        return np.swapaxes(table[:, :, place], 1, 2), np.swapaxes(fits.steps[:, :, place], 1, 2)
+        return np.swapaxes(table[:, :, place], 1, 2)
 
     def _scores(
         self, X: Features, y: Array, weights: Array | None, folds: list[tuple[Array, Array]], table: Array
     ) -> Array:
-        """Score of every fold, strength and mix on the rows held out, (K, L, R)."""
+        """Score of every fold, strength and mix on the rows held out, (K, L, R): what is common without a scorer."""
         scores = np.empty(table.shape[:3])
         judge = LogisticRegression()
         judge.classes_, judge.n_features_in_ = self.classes_, X.shape[1]
-        scorer = None if self.scoring is None else check_scoring(self, scoring=self.scoring)
+        by_rows = {None: hits, "accuracy": hits, "neg_log_loss": log_likelihoods}.get(self.scoring)
+        scorer: Any = None if by_rows else check_scoring(self, scoring=self.scoring)
         for k, (_, test) in enumerate(folds):
             told = None if weights is None else weights[test]
-            if scorer is None:
+            if by_rows is not None:
                 flat = np.moveaxis(table[k], -1, 0).reshape(table.shape[-1], -1)
                 link = np.asarray(X[test] @ flat[:-1]) + flat[-1]
-                link = link.reshape(test.size, *table.shape[1:4])
-                guess = (link[..., 0] > 0).astype(int) if link.shape[-1] == 1 else link.argmax(axis=-1)
-                scores[k] = np.average(self.classes_[guess] == y[test][:, None, None], axis=0, weights=told)
+                index = np.searchsorted(self.classes_, y[test])
+                scores[k] = np.average(by_rows(link.reshape(-1, *table.shape[1:4]), index), axis=0, weights=told)
                 continue
             for at in np.ndindex(*table.shape[1:3]):
                 judge.coef_, judge.intercept_ = table[k][at][:, :-1], table[k][at][:, -1]
                 scores[k][at] = scorer(judge, X[test], y[test], **({} if told is None else {"sample_weight": told}))
         return scores
 
-    def _choose(self, Cs: Array, ratios: Array, table: Array, scores: Array) -> None:
-        """Set coefficients, and the chosen strength and mix."""
+    def _choose(self, Cs: Array, ratios: Array, table: Array, scores: Array, gaps: Array) -> None:
+        """Set coefficients with their certificate, and the chosen strength and mix."""
         if self.refit:
             at, r = np.unravel_index(int(scores.sum(axis=0).argmax()), scores.shape[1:])
-            chosen, C, ratio = table[0, at, r], Cs[at], ratios[r]
+            if self.selection_rule == "1se":
+                at = np.intp(within_one_error(-scores[:, :, r].T, 1 / Cs, int(at)))
+            places = [(0, at, r)]
         else:
             best = [np.unravel_index(int(fold.argmax()), fold.shape) for fold in scores]
-            chosen = np.mean([table[k + 1][at] for k, at in enumerate(best)], axis=0)
-            C, ratio = np.mean([Cs[at] for at, _ in best]), np.mean([ratios[r] for _, r in best])
+            places = [(k, at, r) for k, (at, r) in enumerate(best, start=1)]
+        chosen = np.mean([table[place] for place in places], axis=0)
+        C, ratio = np.mean([Cs[at] for _, at, _ in places]), np.mean([ratios[r] for *_, r in places])
+        self.dual_gap_ = float(np.max([gaps[place] for place in places]))
         self.coef_, self.intercept_ = chosen[:, :-1].copy(), chosen[:, -1].copy()
         many = self.coef_.shape[0]
         self.C_ = np.full(many, C) if self.use_legacy_attributes else float(C)
@@ -241,3 +235,18 @@ class LogisticRegressionCV(Router, Probabilities):
         if not get_config()["enable_metadata_routing"]:
             return router
         return router.add(scorer=self._scorer(), method_mapping=scores)
+
+
+def hits(link: Array, index: Array) -> Array:
+    """Whether rows (n, …) are told right, by linear predictors (n, …, 1 or k) and the index of their class (n,)."""
+    guess = link[..., 0] > 0 if link.shape[-1] == 1 else link.argmax(axis=-1)
+    return guess == index[:, None, None]
+
+
+def log_likelihoods(link: Array, index: Array) -> Array:
+    """Log probability of rows' classes, (n, …), at least that of the smallest probability that scikit-learn counts."""
+    if link.shape[-1] == 1:
+        found = log_expit(np.where(index == 1, 1.0, -1.0)[:, None, None] * link[..., 0])
+    else:
+        found = np.take_along_axis(log_softmax(link, axis=-1), index[:, None, None, None], axis=-1)[..., 0]
+    return np.maximum(found, np.log(np.finfo(np.float64).eps))

@@ -209,6 +209,29 @@ def _constant(
     return Batch(np.broadcast_to(grid, shape), coef, zero + level, zero, zero, zero + 1, np.zeros(len(weights)))
 
 
+class Fit(NamedTuple):
+    """One fit: `coef` (p, …), `intercept` (…), its certificates, and the mean deviance of the null model."""
+
+    coef: Array
+    intercept: Array
+    gap: float
+    kkt: float
+    steps: int
+    null: float
+
+    @property
+    def astray(self) -> Array:
+        """How far it may be from optimal: the relative gap, or the relative residual where there is none."""
+        return np.array(self.kkt if np.isnan(self.gap) else self.gap)
+
+
+def fit_one(X: Features, y: Array, lam: float, weights: Array, tol: float, **options: Any) -> Fit:
+    """Fit all rows at one strength, without a look at the certificate. Options are those of `fit_sets`."""
+    fits = fit_sets(X, y, lams=[lam], weights=weights[None], tol=tol, **options)
+    numbers = fits.gap.item(), fits.kkt.item(), max(1, int(fits.steps.item())), fits.null.item()
+    return Fit(fits.coef[0, 0, 0], fits.intercept[0, 0, 0], *numbers)
+
+
 def fit_each(X: Features, y: Array, *, lams: Array, weights: Array, sample_weight: Array, **options: Any) -> Batch:
     """Fit training sets that each have strengths of their own, (F, L): those with the same ones as one batch.
 
@@ -222,8 +245,13 @@ def fit_each(X: Features, y: Array, *, lams: Array, weights: Array, sample_weigh
         batch = fit_sets(X, y, lams=lams[members[0]], weights=weights[members], sample_weight=sample_weight, **options)
         batches.append((members, batch))
     order = np.argsort(np.concatenate([members for members, _ in batches]))
-    names = [field.name for field in dataclasses.fields(Batch)]
-    return Batch(*(np.concatenate([getattr(batch, name) for _, batch in batches])[order] for name in names))
+    joined = join_sets([batch for _, batch in batches])
+    return Batch(*(values[order] for values in vars(joined).values()))
+
+
+def join_sets(parts: list[Batch]) -> Batch:
+    """One batch of the training sets of several."""
+    return Batch(*(np.concatenate(values) for values in zip(*(vars(part).values() for part in parts), strict=True)))
 
 
 def join_mixes(parts: list[Batch]) -> Batch:
@@ -231,6 +259,26 @@ def join_mixes(parts: list[Batch]) -> Batch:
     names = [field.name for field in dataclasses.fields(Batch) if field.name != "null"]
     joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names}
     return dataclasses.replace(parts[0], **joined)
+
+
+def best_of(errors: Array, strengths: Array, rule: str) -> tuple[int, int]:
+    """Place (r, l) of the smallest mean error, or of the largest strength of its mix within one standard error of that.
+
+    Args:
+        errors: of folds, (R, L, K).
+        strengths: (R, L).
+        rule: "min" or "1se".
+    """
+    mean = errors.mean(axis=2)
+    r, at = (int(place) for place in np.unravel_index(int(mean.argmin()), mean.shape))
+    return r, at if rule == "min" else within_one_error(errors[r], strengths[r], at)
+
+
+def within_one_error(errors: Array, strengths: Array, at: int) -> int:
+    """Place of the largest strength (L,) whose mean error (L, K) is within one standard error of that at a place."""
+    mean = errors.mean(axis=1)
+    bar = mean[at] + errors[at].std() / np.sqrt(max(1, errors.shape[1] - 1))
+    return int(np.argmax(np.where(mean <= bar, strengths, -np.inf)))
 
 
 def warn_astray(astray: Array, tol: float, name: str) -> None:

@@ -1,18 +1,21 @@
 """Any loss with any penalty."""
 
+import dataclasses
 from typing import Any
 
 from jaxreg.losses import Loss, Squared
 from jaxreg.losses._base import Coupled, Joint
 from jaxreg.penalties import L1, Penalty
+from jaxreg.sklearn._parameters import parameters
 from jaxreg.sklearn._penalized import AlongStrengths, AtStrength
 
 
+@parameters
 class _Any:
     """A loss and a penalty as they were given. Abstract."""
 
-    loss: Any
-    penalty: Any
+    loss: Any = dataclasses.field(default=None, kw_only=False)
+    penalty: Any = dataclasses.field(default=None, kw_only=False)
 
     def _loss(self) -> Loss:
         loss = Squared() if self.loss is None else self.loss
@@ -31,6 +34,7 @@ class _Any:
         return penalty
 
 
+@parameters
 class GeneralizedLinear(_Any, AtStrength):
     """Any loss with any penalty: min 1/W Σ w ℓ(x'b + b₀ + o, y) + alpha g(b).
 
@@ -58,24 +62,10 @@ class GeneralizedLinear(_Any, AtStrength):
     array([2.2])
     """
 
-    def __init__(
-        self,
-        loss: Any = None,
-        penalty: Any = None,
-        *,
-        alpha: float = 1.0,
-        fit_intercept: bool = True,
-        standardize: bool = False,
-        tol: float = 1e-6,
-    ) -> None:
-        self.loss = loss
-        self.penalty = penalty
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.standardize = standardize
-        self.tol = tol
+    alpha: float = 1.0
 
 
+@parameters
 class GeneralizedLinearCV(_Any, AlongStrengths):
     """`GeneralizedLinear` with the strength chosen by cross-validation: every strength and fold in one batch.
 
@@ -94,30 +84,7 @@ class GeneralizedLinearCV(_Any, AlongStrengths):
     Attributes are those of `GeneralizedLinear`, and `alpha_`, `alphas_` (L,), `score_path_` (K, L) and `selection_`.
     """
 
-    def __init__(
-        self,
-        loss: Any = None,
-        penalty: Any = None,
-        *,
-        alphas: Any = 100,
-        eps: Any = None,
-        cv: Any = None,
-        selection_rule: str = "min",
-        measure: Any = None,
-        fit_intercept: bool = True,
-        standardize: bool = False,
-        tol: float = 1e-6,
-    ) -> None:
-        self.loss = loss
-        self.penalty = penalty
-        self.alphas = alphas
-        self.eps = eps
-        self.cv = cv
-        self.selection_rule = selection_rule
-        self.measure = measure
-        self.fit_intercept = fit_intercept
-        self.standardize = standardize
-        self.tol = tol
+    measure: Any = None
 
     def _more(self) -> dict[str, Any]:
         return {"measure": self.measure}

@@ -1,37 +1,79 @@
 """Lasso and elastic net of one response, at one strength."""
 
-import abc
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_array
 
 from jaxreg import _check
+from jaxreg.penalties import Box, NonNegative, Penalty
 from jaxreg.penalties import ElasticNet as ElasticNetPenalty
-from jaxreg.penalties import NonNegative, Penalty
-from jaxreg.sklearn._base import FLOATS, LinearRegressor, boolean, weights_of
+from jaxreg.sklearn._base import FLOATS, LinearRegressor, boolean, columns_weight, weights_of
 from jaxreg.sklearn._conventions import alpha_grid
-from jaxreg.sklearn._fit import SQUARED, absolute_gap, fit_sets, warn_astray
+from jaxreg.sklearn._fit import SQUARED, absolute_gap, fit_one, fit_sets, warn_astray
+from jaxreg.sklearn._parameters import DescentAt, Mix, SingleResponse, parameters
 from jaxreg.sklearn._types import Array
 
 
-def penalty_of(l1_ratio: float, positive: bool) -> Penalty:
+def penalty_of(l1_ratio: float, positive: bool, factor: Array | None = None) -> Penalty:
     """The elastic net of a mix, with coefficients that are not negative if asked for."""
-    penalty = ElasticNetPenalty(1.0, l1_ratio)
+    penalty = ElasticNetPenalty(1.0, l1_ratio, factor)
     return penalty + NonNegative() if positive else penalty
 
 
-class _OneStrength(LinearRegressor):
-    """The elastic net at one alpha. Abstract: the classes below say what the mix is."""
+class SingleResponseFit(LinearRegressor):
+    """The elastic net with what it may be told of columns. Abstract."""
 
-    alpha: float
+    l1_ratio: Any
     fit_intercept: bool
     tol: float
     positive: bool
+    penalty_factor: Any
+    lower: Any
+    upper: Any
 
-    @abc.abstractmethod
-    def _mix(self) -> float:
-        """Share of the absolute value."""
+    def _check_parameters(self) -> None:
+        """Check what does not depend on the data."""
+        _check.number("l1_ratio", self.l1_ratio, high=1.0)
+        _check.number("tol", self.tol)
+        boolean(fit_intercept=self.fit_intercept, positive=self.positive)
+
+    @property
+    def _bounded(self) -> bool:
+        return self.lower is not None or self.upper is not None
+
+    def _penalty(self, mix: float, p: int) -> Penalty:
+        """The penalty of p columns.
+
+        Raises:
+            ValueError: if bounds are not p numbers, or exclude zero.
+        """
+        factor = columns_weight(self.penalty_factor, p)
+        if not self._bounded:
+            return penalty_of(mix, self.positive, factor)
+        lower = bounds_of("lower", self.lower, p, low=-np.inf, high=0.0, unless=-np.inf)
+        upper = bounds_of("upper", self.upper, p, low=0.0, high=np.inf, unless=np.inf)
+        return ElasticNetPenalty(1.0, mix, factor) + Box(np.zeros(p) if self.positive else lower, upper)
+
+
+def bounds_of(name: str, bounds: Any, p: int, *, low: float, high: float, unless: float) -> Array:
+    """Bounds (p,) of coefficients.
+
+    Raises:
+        ValueError: if they are not one number, or p, between `low` and `high`.
+    """
+    array = np.asarray(unless if bounds is None else bounds, dtype=np.float64)
+    if array.shape not in ((), (p,)):
+        raise ValueError(f"{name} must be a number or have one bound per column of X, shape ({p},), got {array.shape}")
+    _check.number(name, array, low=low, high=high, finite=False)
+    return np.broadcast_to(array, p)
+
+
+class _OneStrength(SingleResponseFit):
+    """The elastic net at one alpha. Abstract."""
+
+    alpha: float
+    many_targets = True
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Fit, and certify.
@@ -46,44 +88,26 @@ class _OneStrength(LinearRegressor):
             ValueError: if a parameter or value is outside its domain.
         """
         _check.number("alpha", self.alpha)
-        _check.number("l1_ratio", self._mix(), high=1.0)
-        _check.number("tol", self.tol)
-        boolean(fit_intercept=self.fit_intercept, positive=self.positive)
+        self._check_parameters()
         X, y, weights = self._checked(X, y, sample_weight, multi_output=True, y_numeric=True)
-        targets = y.reshape(len(y), -1)
-        penalty = penalty_of(self._mix(), self.positive)
-        fits = [
-            fit_sets(
-                X,
-                target.astype(np.float64),
-                loss=SQUARED,
-                penalty=penalty,
-                lams=[self.alpha],
-                weights=weights[None],
-                intercept=self.fit_intercept,
-                tol=self.tol,
-            )
-            for target in targets.T
-        ]
-        warn_astray(np.array([fit.astray.item() for fit in fits]), self.tol, type(self).__name__)
-        coef = np.stack([fit.coef[0, 0, 0] for fit in fits]).astype(X.dtype)
-        gap = np.array([absolute_gap(fit).item() for fit in fits])
-        steps = [max(1, int(fit.steps.item())) for fit in fits]
+        penalty = self._penalty(self.l1_ratio, X.shape[1])
+        options: dict[str, Any] = {"loss": SQUARED, "penalty": penalty, "intercept": self.fit_intercept}
+        targets = y.reshape(len(y), -1).astype(np.float64).T
+        fits = [fit_one(X, target, self.alpha, weights, self.tol, **options) for target in targets]
+        warn_astray(np.array([fit.astray for fit in fits]), self.tol, type(self).__name__)
+        coef = np.stack([fit.coef for fit in fits]).astype(X.dtype)
+        level = np.array([fit.intercept for fit in fits]).astype(X.dtype)
+        # In units of the objective, as scikit-learn reports it.
+        gap, steps = np.array([0.5 * fit.gap * fit.null for fit in fits]), [fit.steps for fit in fits]
         single = len(fits) == 1
-        self.coef_ = coef[0] if single else coef
-        level = np.array([fit.intercept.item() for fit in fits]).astype(X.dtype)
-        self.intercept_ = level if y.ndim > 1 else level[0]
-        self.dual_gap_ = float(gap[0]) if single else gap
-        self.n_iter_ = steps[0] if single else steps
+        self.coef_, self.intercept_ = coef[0] if single else coef, level if y.ndim > 1 else level[0]
+        self.dual_gap_: Any = float(gap[0]) if single else gap
+        self.n_iter_: Any = steps[0] if single else steps
         return self
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
 
-
-class ElasticNet(_OneStrength):
+@parameters
+class ElasticNet(Mix, SingleResponse, DescentAt, _OneStrength):
     """Elastic net: min 1/(2W) Σ w (y − x'b − b₀)² + alpha (l1_ratio ‖b‖₁ + (1 − l1_ratio)/2 ‖b‖²), W = Σ w.
 
     As `sklearn.linear_model.ElasticNet`, with every fit certified.
@@ -92,13 +116,16 @@ class ElasticNet(_OneStrength):
         alpha: strength.
         l1_ratio: share of the absolute value, in [0, 1].
         fit_intercept: whether to fit b₀.
+        tol: duality gap, relative to the null model's objective, beyond which a `ConvergenceWarning` says so. Fits are
+            usually far more exact.
+        positive: whether coefficients must not be negative.
+        penalty_factor: factors of the columns' penalties, (p,); 0 leaves one unpenalized.
+        lower: lower bounds of coefficients, at most 0: a number or (p,).
+        upper: upper bounds, at least 0, likewise.
         precompute: without effect: the engine decides what to precompute.
         max_iter: without effect: the engine has a budget of its own.
         copy_X: without effect: X is never written to.
-        tol: duality gap, relative to the null model's objective, beyond which a `ConvergenceWarning` says so. Fits are
-            usually far more exact.
         warm_start: without effect: solutions do not depend on where one starts.
-        positive: whether coefficients must not be negative.
         random_state: without effect: nothing is random.
         selection: without effect: no coordinate descent is done.
 
@@ -117,38 +144,9 @@ class ElasticNet(_OneStrength):
     array([0.86, 0.  ])
     """
 
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        *,
-        l1_ratio: float = 0.5,
-        fit_intercept: bool = True,
-        precompute: Any = False,
-        max_iter: int = 1000,
-        copy_X: bool = True,
-        tol: float = 1e-4,
-        warm_start: bool = False,
-        positive: bool = False,
-        random_state: Any = None,
-        selection: str = "cyclic",
-    ) -> None:
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
-        self.max_iter = max_iter
-        self.copy_X = copy_X
-        self.tol = tol
-        self.warm_start = warm_start
-        self.positive = positive
-        self.random_state = random_state
-        self.selection = selection
 
-    def _mix(self) -> float:
-        return self.l1_ratio
-
-
-class Lasso(_OneStrength):
+@parameters
+class Lasso(SingleResponse, DescentAt, _OneStrength):
     """Lasso: min 1/(2W) Σ w (y − x'b − b₀)² + alpha ‖b‖₁.
 
     As `sklearn.linear_model.Lasso`, with every fit certified. Arguments and attributes are those of `ElasticNet`.
@@ -160,33 +158,7 @@ class Lasso(_OneStrength):
     np.float64(0.85)
     """
 
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        *,
-        fit_intercept: bool = True,
-        precompute: Any = False,
-        copy_X: bool = True,
-        max_iter: int = 1000,
-        tol: float = 1e-4,
-        warm_start: bool = False,
-        positive: bool = False,
-        random_state: Any = None,
-        selection: str = "cyclic",
-    ) -> None:
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
-        self.copy_X = copy_X
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.positive = positive
-        self.random_state = random_state
-        self.selection = selection
-
-    def _mix(self) -> float:
-        return 1.0
+    l1_ratio = 1.0
 
 
 def enet_path(

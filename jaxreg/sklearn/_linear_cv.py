@@ -6,46 +6,69 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import check_cv
 
-from jaxreg import _check
-from jaxreg.sklearn._base import LinearRegressor, Router, boolean, training_weights
-from jaxreg.sklearn._fit import SQUARED, Batch, absolute_gap, fit_sets, join_mixes, warn_astray
-from jaxreg.sklearn._linear import enet_path, lasso_path, penalty_of, strengths
+from jaxreg._threads import one_lapack_thread
+from jaxreg.sklearn._base import LinearRegressor, Router, one_of, training_weights
+from jaxreg.sklearn._fit import SQUARED, Batch, absolute_gap, best_of, fit_sets, join_mixes, warn_astray
+from jaxreg.sklearn._linear import SingleResponseFit, enet_path, lasso_path, strengths
+from jaxreg.sklearn._parameters import DescentCV, Mix, SingleResponse, parameters
 from jaxreg.sklearn._types import Array, Features
 
 
 def held_out_mse(X: Features, y: Array, weights: Array, folds: list[tuple[Array, Array]], fits: Batch) -> Array:
     """Weighted mean squared error (R, L, K) of every fold's fits on the rows it held out, averaged over targets."""
     scores = []
-    for place, (_, test) in enumerate(folds, start=1):
-        coef, level = fits.coef[place], fits.intercept[place]
-        flat = np.moveaxis(coef, 2, 0).reshape(X.shape[1], -1)
-        eta = np.asarray(X[test] @ flat).reshape(test.size, *level.shape) + level
-        target = y[test].reshape(test.size, 1, 1, *y.shape[1:])
-        error = np.square(eta - target).reshape(*eta.shape[:3], -1).mean(axis=3)
-        scores.append(np.average(error, axis=0, weights=weights[test]))
+    with one_lapack_thread():
+        for place, (_, test) in enumerate(folds, start=1):
+            coef, level = fits.coef[place], fits.intercept[place]
+            flat = np.moveaxis(coef, 2, 0).reshape(X.shape[1], -1)
+            eta = np.asarray(X[test] @ flat).reshape(test.size, *level.shape) + level
+            target = y[test].reshape(test.size, 1, 1, *level.shape[2:])
+            error = np.square(eta - target).reshape(*eta.shape[:3], -1).mean(axis=3)
+            scores.append(np.average(error, axis=0, weights=weights[test]))
     return np.stack(scores, axis=-1)
 
 
-class _ManyStrengths(Router, LinearRegressor):
-    """The elastic net with alpha and mix chosen by cross-validation. Abstract: classes below say which mixes."""
+class ChosenByFolds(Router, LinearRegressor):
+    """An alpha, and a mix if there are several, chosen by the mean squared error of held-out rows. Abstract."""
 
+    l1_ratio: Any
     eps: float
     alphas: Any
     fit_intercept: bool
     tol: float
     cv: Any
-    positive: bool
+    selection_rule: str
+    positive: bool = False
 
     @abc.abstractmethod
-    def _mixes(self) -> Any:
-        """Shares of the absolute value, a number or a list."""
+    def _data(self, X: Any, y: Any, sample_weight: Any) -> tuple[Features, Array, Array]:
+        """Check parameters and data."""
+
+    @property
+    def _grid_by_engine(self) -> bool:
+        """Whether the engine has to find the strengths, because the penalty is no plain elastic net."""
+        return False
+
+    def _grid(self, X: Features, y: Array, weights: Array, mix: float) -> Any:
+        """Strengths of a mix (L,), or their number if the engine is to find them."""
+        options: dict[str, Any] = {"alphas": self.alphas, "intercept": self.fit_intercept, "eps": self.eps}
+        grid = strengths(X, y, weights, l1_ratio=mix, positive=self.positive, **options)
+        return len(grid) if self._grid_by_engine and np.ndim(self.alphas) == 0 else grid
+
+    @abc.abstractmethod
+    def _fits(self, X: Features, y: Array, weights: Array, sets: Array, grids: list[Any], mixes: Array) -> Batch:
+        """Fit all training sets at the strengths of every mix."""
+
+    @abc.abstractmethod
+    def _keep(self, X: Features, y: Array, weights: Array, fits: Batch, r: int, at: int) -> None:
+        """Set coefficients and certificate of the fit to all rows at a mix and strength."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> Any:
         """Choose the strength by cross-validation, and fit all rows at it: one batch does both.
 
         Args:
             X: features, (n, p), dense or scipy.sparse.
-            y: target, (n,).
+            y: target, (n,), or targets (n, k) of tasks.
             sample_weight: weights, (n,), of fits and of held-out errors.
             **params: metadata for the splitter, where routing is enabled.
 
@@ -53,57 +76,59 @@ class _ManyStrengths(Router, LinearRegressor):
             TypeError: if something is not of its kind.
             ValueError: if a parameter or value is outside its domain.
         """
-        boolean(fit_intercept=self.fit_intercept, positive=self.positive)
-        _check.number("tol", self.tol)
-        X, y, weights = self._checked(X, y, sample_weight, y_numeric=True)
-        y = y.astype(np.float64)
-        ratios = np.atleast_1d(np.asarray(self._mixes(), dtype=np.float64))
+        one_of("selection_rule", self.selection_rule, ("min", "1se"))
+        X, y, weights = self._data(X, y, sample_weight)
         X = X.tocsr() if hasattr(X, "tocsr") else X
         folds = self._folds(check_cv(self.cv), X, y, params)
-        sets = training_weights(folds, weights)
-        options: dict[str, Any] = {"intercept": self.fit_intercept, "positive": self.positive}
-        grids = [strengths(X, y, weights, alphas=self.alphas, l1_ratio=r, eps=self.eps, **options) for r in ratios]
-        fits = self._fits(X, y, weights, sets, grids, ratios)
+        mixes = np.atleast_1d(np.asarray(self.l1_ratio, dtype=np.float64))
+        grids = [self._grid(X, y, weights, mix) for mix in mixes]
+        fits = self._fits(X, y, weights, training_weights(folds, weights), grids, mixes)
         warn_astray(fits.astray, self.tol, type(self).__name__)
-
         paths = held_out_mse(X, y, weights, folds, fits)
-        mean = paths.mean(axis=2)
-        r, at = np.unravel_index(int(np.argmin(mean)), mean.shape)
-        self.mse_path_ = paths.squeeze()
         grid = fits.lams[0].copy()
-        self.alphas_ = grid[0] if len(ratios) == 1 or np.ndim(self.alphas) else grid
-        self.alpha_ = float(grid[r, at])
-        if hasattr(self, "l1_ratio"):
-            self.l1_ratio_ = float(ratios[r])
+        r, at = best_of(paths, grid, self.selection_rule)
+        self.mse_path_ = paths.squeeze()
+        self.alphas_ = grid[0] if len(mixes) == 1 or np.ndim(self.alphas) else grid
+        self.alpha_, self.l1_ratio_ = float(grid[r, at]), float(mixes[r])
+        self.n_iter_ = max(1, int(fits.steps[0, r, at]))
+        self._keep(X, y, weights, fits, r, at)
+        return self
+
+
+class _ManyStrengths(SingleResponseFit, ChosenByFolds):
+    """The elastic net with alpha and mix chosen by cross-validation. Abstract."""
+
+    def _data(self, X: Any, y: Any, sample_weight: Any) -> tuple[Features, Array, Array]:
+        self._check_parameters()
+        X, y, weights = self._checked(X, y, sample_weight, y_numeric=True)
+        return X, y.astype(np.float64), weights
+
+    @property
+    def _grid_by_engine(self) -> bool:
+        return self.penalty_factor is not None or self._bounded
+
+    def _fits(self, X: Features, y: Array, weights: Array, sets: Array, grids: list[Any], mixes: Array) -> Batch:
+        """Fit all sets at all strengths: all mixes as one batch, where they share a grid or the engine makes theirs."""
+        options: dict[str, Any] = {"weights": sets, "sample_weight": weights, "intercept": self.fit_intercept}
+        options |= {"loss": SQUARED, "tol": self.tol, "lam_min_ratio": self.eps}
+        penalties = [self._penalty(mix, X.shape[1]) for mix in mixes]
+        same = np.ndim(self.alphas) > 0 or len(mixes) == 1
+        flat = any(np.ndim(grid) and grid[0] == grid[-1] for grid in grids)
+        if self.positive or self._bounded or (flat and not same):
+            pairs = zip(penalties, grids, strict=True)
+            return join_mixes([fit_sets(X, y, penalty=penalty, lams=grid, **options) for penalty, grid in pairs])
+        lams = grids[0] if same else int(self.alphas)
+        return fit_sets(X, y, penalty=penalties[0], lams=lams, l1_ratios=mixes, **options)
+
+    def _keep(self, X: Features, y: Array, weights: Array, fits: Batch, r: int, at: int) -> None:
+        del y, weights
         self.coef_ = fits.coef[0, r, at].astype(X.dtype)
         self.intercept_ = fits.intercept[0, r, at].astype(X.dtype)[()]
         self.dual_gap_ = float(absolute_gap(fits)[0, r, at])
-        self.n_iter_ = max(1, int(fits.steps[0, r, at]))
-        return self
-
-    def _fits(self, X: Features, y: Array, weights: Array, sets: Array, grids: list[Array], ratios: Array) -> Batch:
-        """Fit all sets at all strengths: all mixes as one batch, where they share a grid or the engine makes theirs."""
-        options: dict[str, Any] = {
-            "loss": SQUARED,
-            "weights": sets,
-            "sample_weight": weights,
-            "intercept": self.fit_intercept,
-        }
-        options["tol"] = self.tol
-        same = np.ndim(self.alphas) > 0 or len(ratios) == 1
-        if self.positive or not (same or min(grid[0] / grid[-1] for grid in grids) > 1):
-            parts = [
-                fit_sets(X, y, penalty=penalty_of(ratio, self.positive), lams=grid, **options)
-                for grid, ratio in zip(grids, ratios, strict=True)
-            ]
-            return join_mixes(parts)
-        lams = grids[0] if same else int(self.alphas)
-        return fit_sets(
-            X, y, penalty=penalty_of(0.5, False), lams=lams, l1_ratios=ratios, lam_min_ratio=self.eps, **options
-        )
 
 
-class ElasticNetCV(_ManyStrengths):
+@parameters
+class ElasticNetCV(Mix, SingleResponse, DescentCV, _ManyStrengths):
     """Elastic net with alpha, and l1_ratio if several are given, chosen by cross-validation.
 
     As `sklearn.linear_model.ElasticNetCV`: every alpha, l1 ratio and fold is one batch, and certified.
@@ -112,15 +137,20 @@ class ElasticNetCV(_ManyStrengths):
         l1_ratio: share of the absolute value, or a list of those to compare.
         eps: smallest alpha as a share of the largest.
         alphas: number of strengths, or a list of them.
+        cv: number of folds (5 unless given), a splitter, or a list of (train, test).
+        selection_rule: "min" for the best mean error, "1se" for the largest strength, of the best mix, within one
+            standard error of it.
         fit_intercept: whether to fit an intercept.
+        tol: duality gap, relative to the null model's objective, beyond which a `ConvergenceWarning` says so.
+        positive: whether coefficients must not be negative.
+        penalty_factor: factors of the columns' penalties, (p,); 0 leaves one unpenalized.
+        lower: lower bounds of coefficients, at most 0: a number or (p,).
+        upper: upper bounds, at least 0, likewise.
         precompute: without effect: the engine decides what to precompute.
         max_iter: without effect: the engine has a budget of its own.
-        tol: duality gap, relative to the null model's objective, beyond which a `ConvergenceWarning` says so.
-        cv: number of folds (5 unless given), a splitter, or a list of (train, test).
         copy_X: without effect: X is never written to.
         verbose: without effect.
         n_jobs: without effect: all folds are one batch.
-        positive: whether coefficients must not be negative.
         random_state: without effect: nothing is random.
         selection: without effect: no coordinate descent is done.
 
@@ -142,44 +172,9 @@ class ElasticNetCV(_ManyStrengths):
 
     path = staticmethod(enet_path)
 
-    def __init__(
-        self,
-        *,
-        l1_ratio: Any = 0.5,
-        eps: float = 1e-3,
-        alphas: Any = 100,
-        fit_intercept: bool = True,
-        precompute: Any = "auto",
-        max_iter: int = 1000,
-        tol: float = 1e-4,
-        cv: Any = None,
-        copy_X: bool = True,
-        verbose: Any = 0,
-        n_jobs: Any = None,
-        positive: bool = False,
-        random_state: Any = None,
-        selection: str = "cyclic",
-    ) -> None:
-        self.l1_ratio = l1_ratio
-        self.eps = eps
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
-        self.max_iter = max_iter
-        self.tol = tol
-        self.cv = cv
-        self.copy_X = copy_X
-        self.verbose = verbose
-        self.n_jobs = n_jobs
-        self.positive = positive
-        self.random_state = random_state
-        self.selection = selection
 
-    def _mixes(self) -> Any:
-        return self.l1_ratio
-
-
-class LassoCV(_ManyStrengths):
+@parameters
+class LassoCV(SingleResponse, DescentCV, _ManyStrengths):
     """Lasso with alpha chosen by cross-validation.
 
     As `sklearn.linear_model.LassoCV`: every alpha and fold is one batch, and certified. Arguments and attributes are
@@ -191,38 +186,5 @@ class LassoCV(_ManyStrengths):
     (100, 5)
     """
 
+    l1_ratio = 1.0
     path = staticmethod(lasso_path)
-
-    def __init__(
-        self,
-        *,
-        eps: float = 1e-3,
-        alphas: Any = 100,
-        fit_intercept: bool = True,
-        precompute: Any = "auto",
-        max_iter: int = 1000,
-        tol: float = 1e-4,
-        copy_X: bool = True,
-        cv: Any = None,
-        verbose: Any = False,
-        n_jobs: Any = None,
-        positive: bool = False,
-        random_state: Any = None,
-        selection: str = "cyclic",
-    ) -> None:
-        self.eps = eps
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
-        self.max_iter = max_iter
-        self.tol = tol
-        self.copy_X = copy_X
-        self.cv = cv
-        self.verbose = verbose
-        self.n_jobs = n_jobs
-        self.positive = positive
-        self.random_state = random_state
-        self.selection = selection
-
-    def _mixes(self) -> Any:
-        return 1.0

@@ -1,5 +1,6 @@
 """Classifiers by ridge regression on −1 and 1."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,17 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from jaxreg.sklearn._base import LinearClassifier, boolean
-from jaxreg.sklearn._ridge import by_folds, check_ridge, fit_ridge, left_out, ridge_alphas
+from jaxreg.sklearn._parameters import parameters
+from jaxreg.sklearn._ridge import RidgeParameters, Ridges, check_ridge, fit_ridge
+from jaxreg.sklearn._ridge_cv import RidgeCVParameters, by_folds, left_out, ridge_alphas
 from jaxreg.sklearn._types import Array, Features
 
 
+@parameters
 class _SignClassifier(LinearClassifier):
     """What both share: labels as columns of −1 and 1. Abstract."""
 
-    class_weight: Any
+    class_weight: Any = None
 
     def _columns(self, X: Any, y: Any, sample_weight: Any) -> tuple[Features, Array, Array, Array]:
         """Checked features, labels, weights with those of classes, and columns (n, 1 or k)."""
@@ -30,6 +34,13 @@ class _SignClassifier(LinearClassifier):
         if self.class_weight is not None:
             weights = weights * compute_sample_weight(self.class_weight, y)
         return X, y, weights, columns
+
+    def _keep(self, X: Features, fits: Ridges) -> None:
+        """Set what was fitted."""
+        several = len(fits.coef) > 1
+        coef, self.intercept_ = fits.coef.astype(X.dtype), fits.intercept.astype(X.dtype)
+        self.coef_ = coef if several else coef[0]
+        self.dual_gap_: Any = fits.gap if several else float(fits.gap[0])
 
     @property
     def classes_(self) -> Array:
@@ -60,7 +71,8 @@ class _SignClassifier(LinearClassifier):
         return tags
 
 
-class RidgeClassifier(_SignClassifier):
+@parameters
+class RidgeClassifier(RidgeParameters, _SignClassifier):
     """Classifier by ridge regression on −1 and 1, one column a class if there are more than two.
 
     As `sklearn.linear_model.RidgeClassifier`.
@@ -80,31 +92,11 @@ class RidgeClassifier(_SignClassifier):
         classes_: labels, (k,).
         coef_: (p,) for two classes, else (k, p).
         intercept_: (1,) or (k,).
+        dual_gap_: duality gap of `Ridge` on the columns, a number or (k,).
         n_iter_: ones: the solution is in closed form.
     """
 
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        *,
-        fit_intercept: bool = True,
-        copy_X: bool = True,
-        max_iter: Any = None,
-        tol: float = 1e-4,
-        class_weight: Any = None,
-        solver: str = "auto",
-        positive: bool = False,
-        random_state: Any = None,
-    ) -> None:
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.max_iter = max_iter
-        self.tol = tol
-        self.class_weight = class_weight
-        self.solver = solver
-        self.positive = positive
-        self.random_state = random_state
+    alpha: float = dataclasses.field(default=1.0, kw_only=False)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "RidgeClassifier":
         """Fit, and certify.
@@ -121,23 +113,15 @@ class RidgeClassifier(_SignClassifier):
         check_ridge(self.alpha, self.tol, self.solver)
         boolean(fit_intercept=self.fit_intercept, positive=self.positive)
         X, _, weights, columns = self._columns(X, y, sample_weight)
-        coef, level = fit_ridge(
-            X,
-            columns,
-            weights,
-            np.full(columns.shape[1], float(self.alpha)),
-            intercept=self.fit_intercept,
-            positive=self.positive,
-            tol=self.tol,
-            name="RidgeClassifier",
-        )
-        coef = coef if len(coef) > 1 else coef[0]
-        self.coef_, self.intercept_ = coef.astype(X.dtype), level.astype(X.dtype)
+        chosen = np.full(columns.shape[1], float(self.alpha))
+        options: dict[str, Any] = {"intercept": self.fit_intercept, "positive": self.positive, "tol": self.tol}
+        self._keep(X, fit_ridge(X, columns, weights, chosen, name="RidgeClassifier", **options))
         self.n_iter_ = np.ones(columns.shape[1], dtype=int)
         return self
 
 
-class RidgeClassifierCV(_SignClassifier):
+@parameters
+class RidgeClassifierCV(RidgeCVParameters, _SignClassifier):
     """Classifier by ridge regression with alpha chosen by leave-one-out in closed form, or by folds.
 
     As `sklearn.linear_model.RidgeClassifierCV`.
@@ -158,24 +142,8 @@ class RidgeClassifierCV(_SignClassifier):
         cv_results_: squared errors of leave-one-out, (n, 1 or k, L).
         coef_: (p,) for two classes, else (k, p).
         intercept_: (1,) or (k,).
+        dual_gap_: duality gap of `Ridge` on the columns, a number or (k,).
     """
-
-    def __init__(
-        self,
-        alphas: Any = (0.1, 1.0, 10.0),
-        *,
-        fit_intercept: bool = True,
-        scoring: Any = None,
-        cv: Any = None,
-        class_weight: Any = None,
-        store_cv_results: bool = False,
-    ) -> None:
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.scoring = scoring
-        self.cv = cv
-        self.class_weight = class_weight
-        self.store_cv_results = store_cv_results
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "RidgeClassifierCV":
         """Choose the strength, and fit all rows at it.
@@ -209,8 +177,6 @@ class RidgeClassifierCV(_SignClassifier):
         self.best_score_ = float(scores.max())
         self.alpha_ = float(alphas[scores.argmax()])
         chosen = np.full(columns.shape[1], self.alpha_)
-        options: dict[str, Any] = {"intercept": self.fit_intercept, "positive": False, "tol": 1e-4}
-        coef, level = fit_ridge(X, columns, weights, chosen, name="RidgeClassifierCV", **options)
-        coef = coef if len(coef) > 1 else coef[0]
-        self.coef_, self.intercept_ = coef.astype(X.dtype), level.astype(X.dtype)
+        options: dict[str, Any] = {"intercept": self.fit_intercept, "tol": 1e-4, "name": "RidgeClassifierCV"}
+        self._keep(X, fit_ridge(X, columns, weights, chosen, **options))
         return self

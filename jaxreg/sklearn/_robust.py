@@ -1,40 +1,29 @@
 """Regressors for outliers and for quantiles."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from jaxreg import _check
-from jaxreg.losses import Huber, Quantile
-from jaxreg.penalties import L1, L2
-from jaxreg.sklearn._base import LinearRegressor, boolean
-from jaxreg.sklearn._conventions import huber_lam
-from jaxreg.sklearn._fit import Batch, fit_sets, warn_astray
-from jaxreg.sklearn._types import Array, Features
-
-TINY = 1e-10
-"""Scale, relative to that of y, below which residuals count as none."""
+from jaxreg.losses import Loss, Quantile
+from jaxreg.penalties import L1, Penalty
+from jaxreg.sklearn._base import LinearRegressor, boolean, columns_weight
+from jaxreg.sklearn._fit import Fit, warn_astray
+from jaxreg.sklearn._huber import fit_huber
+from jaxreg.sklearn._parameters import Factors, parameters
+from jaxreg.sklearn._penalized import OneStrength
 
 
-class Scaled(NamedTuple):
-    """A fit at a scale of residuals, its residuals, and the slope of the objective in the scale."""
-
-    fits: Batch
-    residual: Array
-    slope: float
-
-
+@parameters
 class HuberRegressor(LinearRegressor):
     """Huber regression with its scale: min over b, b₀, σ of Σ w (σ + σ H_ε((y − x'b − b₀)/σ)) + alpha ‖b‖².
 
-    H_ε(z) = z² up to ε, then 2ε|z| − ε². As `sklearn.linear_model.HuberRegressor`. The objective is convex in all of
-    its arguments: at each scale the rest is a certified fit of jaxreg's `Huber(δ = εσ)`, and the scale is the root
-    of the slope that remains, which rises with σ (Brent's method).
+    H_ε(z) = z² up to ε, then 2ε|z| − ε². As `sklearn.linear_model.HuberRegressor`, by Newton's method in all arguments
+    at once. Where rows are fitted exactly, the scale ends at 1e-10 of the standard deviation of y.
 
     Args:
         epsilon: ε ≥ 1: residuals beyond ε scales count linearly.
-        max_iter: most evaluations of the slope.
+        max_iter: most Newton steps.
         alpha: strength.
         warm_start: without effect: solutions do not depend on where one starts.
         fit_intercept: whether to fit b₀.
@@ -45,7 +34,9 @@ class HuberRegressor(LinearRegressor):
         intercept_: number.
         scale_: σ.
         outliers_: which rows count linearly, (n,).
-        n_iter_: evaluations of the slope.
+        dual_gap_: duality gap at the scale, relative to the null model's objective; NaN at alpha = 0.
+        kkt_: largest entry of the gradient, relative to its largest on the way.
+        n_iter_: Newton steps.
 
     Source: Owen (2007), "A robust hybrid of lasso and ridge regression", Contemporary Mathematics 443.
 
@@ -54,22 +45,12 @@ class HuberRegressor(LinearRegressor):
     array([4])
     """
 
-    def __init__(
-        self,
-        *,
-        epsilon: float = 1.35,
-        max_iter: int = 100,
-        alpha: float = 0.0001,
-        warm_start: bool = False,
-        fit_intercept: bool = True,
-        tol: float = 1e-5,
-    ) -> None:
-        self.epsilon = epsilon
-        self.max_iter = max_iter
-        self.alpha = alpha
-        self.warm_start = warm_start
-        self.fit_intercept = fit_intercept
-        self.tol = tol
+    epsilon: float = 1.35
+    max_iter: int = 100
+    alpha: float = 0.0001
+    warm_start: bool = False
+    fit_intercept: bool = True
+    tol: float = 1e-5
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "HuberRegressor":
         """Fit coefficients and scale.
@@ -88,63 +69,28 @@ class HuberRegressor(LinearRegressor):
         _check.number("tol", self.tol)
         boolean(fit_intercept=self.fit_intercept)
         X, y, weights = self._checked(X, y, sample_weight, y_numeric=True)
-        y = y.astype(np.float64)
-        center = np.average(y, weights=weights) if self.fit_intercept else 0.0
-        spread = float(np.sqrt(np.average(np.square(y - center), weights=weights))) or 1.0
-        seen: dict[float, Scaled] = {}
-
-        def slope(log_scale: float) -> float:
-            if log_scale not in seen:
-                seen[log_scale] = self._at(X, y, weights, float(np.exp(log_scale)))
-            return seen[log_scale].slope
-
-        low = high = float(np.log(spread))
-        while slope(high) < 0:
-            high += 1.0
-        step = 1.0
-        while slope(low) > 0 and low > np.log(spread * TINY):
-            low, step = low - step, 2 * step
-        # With a slope that stays positive the fit is exact, and the scale zero.
-        best = low
-        if slope(low) < 0 < slope(high):
-            best = brentq(slope, low, high, xtol=1e-12, maxiter=max(2, self.max_iter))
-        slope(best)
-        found = seen[best]
-        warn_astray(found.fits.astray, self.tol, "HuberRegressor")
-        self.coef_ = found.fits.coef[0, 0, 0].astype(X.dtype)
-        self.intercept_ = float(found.fits.intercept.item())
-        self.scale_ = float(np.exp(best))
+        X, dtype = X.tocsr() if hasattr(X, "tocsr") else X, X.dtype
+        options: dict[str, Any] = {"alpha": self.alpha, "epsilon": self.epsilon, "intercept": self.fit_intercept}
+        found = fit_huber(X, y.astype(np.float64), weights, max_steps=max(1, self.max_iter), **options)
+        warn_astray(np.array(found.kkt if np.isnan(found.gap) else found.gap), self.tol, "HuberRegressor")
+        self.coef_, self.intercept_, self.scale_ = found.coef.astype(dtype), found.intercept, found.scale
         self.outliers_ = np.abs(found.residual) > self.scale_ * self.epsilon
-        self.n_iter_ = len(seen)
+        self.dual_gap_, self.kkt_, self.n_iter_ = found.gap, found.kkt, found.steps
         return self
 
-    def _at(self, X: Features, y: Array, weights: Array, scale: float) -> Scaled:
-        """Fit at a scale, and the slope of the mean objective in the scale: 1 − mean of (r/σ)², at most ε² each."""
-        fits = fit_sets(
-            X,
-            y,
-            loss=Huber(self.epsilon * scale),
-            penalty=L2(),
-            lams=[huber_lam(self.alpha, scale, weights.sum())],
-            weights=weights[None],
-            intercept=self.fit_intercept,
-            tol=self.tol,
-        )
-        residual = y - np.asarray(X @ fits.coef[0, 0, 0]) - fits.intercept.item()
-        used = np.minimum(np.square(residual / scale), self.epsilon**2)
-        return Scaled(fits, residual, float(1 - np.average(used, weights=weights)))
 
-
-class QuantileRegressor(LinearRegressor):
-    """Quantile regression: min 1/W Σ w pinball(y − x'b − b₀) + alpha ‖b‖₁.
+@parameters
+class QuantileRegressor(Factors, OneStrength):
+    """Quantile regression: min 1/W Σ w pinball(y − x'b − b₀ − o) + alpha ‖b‖₁.
 
     As `sklearn.linear_model.QuantileRegressor`, by splitting and a basis instead of linear programming. Where many
-    coefficients are optimal, one of them is returned.
+    coefficients are optimal, one of them is returned. `score` is R².
 
     Args:
         quantile: which, strictly between 0 and 1.
         alpha: strength.
         fit_intercept: whether to fit b₀.
+        penalty_factor: factors of the columns' penalties, (p,); 0 leaves one unpenalized.
         solver: without effect: one engine for all.
         solver_options: without effect.
 
@@ -153,55 +99,26 @@ class QuantileRegressor(LinearRegressor):
         intercept_: number.
         n_iter_: steps of the engine.
         dual_gap_: duality gap relative to the null model's objective; NaN at alpha = 0.
+        kkt_: residual of the optimality condition, relative to the gradient at the null model.
 
     Source: Koenker & Bassett (1978), "Regression quantiles", Econometrica 46.
     """
 
-    def __init__(
-        self,
-        *,
-        quantile: float = 0.5,
-        alpha: float = 1.0,
-        fit_intercept: bool = True,
-        solver: str = "highs",
-        solver_options: Any = None,
-    ) -> None:
-        self.quantile = quantile
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.solver_options = solver_options
+    quantile: float = 0.5
+    alpha: float = 1.0
+    fit_intercept: bool = True
+    solver: str = "highs"
+    solver_options: Any = None
+    tol = 1e-6
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "QuantileRegressor":
-        """Fit, and certify.
+    def _loss(self) -> Loss:
+        return Quantile(self.quantile)
 
-        Args:
-            X: features, (n, p), dense or scipy.sparse.
-            y: target, (n,).
-            sample_weight: weights, (n,).
+    def _penalty(self, p: int) -> Penalty:
+        return L1(1.0, columns_weight(self.penalty_factor, p))
 
-        Raises:
-            TypeError: if something is not of its kind.
-            ValueError: if a parameter or value is outside its domain.
-        """
-        _check.number("alpha", self.alpha)
-        boolean(fit_intercept=self.fit_intercept)
-        loss = Quantile(self.quantile)
-        X, y, weights = self._checked(X, y, sample_weight, y_numeric=True)
-        fits = fit_sets(
-            X,
-            y.astype(np.float64),
-            loss=loss,
-            penalty=L1(),
-            lams=[self.alpha],
-            weights=weights[None],
-            intercept=self.fit_intercept,
-            tol=1e-6,
-        )
+    def _judged(self, fit: Fit) -> Fit:
         # Without a penalty the dual point has to be exact, which no rounding allows: there the residual rules.
-        warn_astray(fits.astray if self.alpha > 0 else fits.kkt, 1e-6, "QuantileRegressor")
-        self.coef_ = fits.coef[0, 0, 0].astype(X.dtype)
-        self.intercept_ = float(fits.intercept.item())
-        self.dual_gap_ = float(fits.gap.item()) if self.alpha > 0 else float("nan")
-        self.n_iter_ = max(1, int(fits.steps.item()))
-        return self
+        return fit if self.alpha > 0 else fit._replace(gap=float("nan"))
+
+    score = LinearRegressor.score

@@ -1,60 +1,42 @@
 """Cox's proportional hazards with the elastic net."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 from sklearn.model_selection import check_cv
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jaxreg import _check
 from jaxreg.losses import Cox, Loss
 from jaxreg.penalties import ElasticNet, Penalty
 from jaxreg.selection import cross_validate
-from jaxreg.sklearn._base import FLOATS, Linear, Router, boolean, one_of, weights_of
-from jaxreg.sklearn._fit import fit_sets, warn_astray
-from jaxreg.sklearn._penalized import columns_weight, keep_selection
+from jaxreg.sklearn._base import (
+    FLOATS,
+    Linear,
+    Router,
+    boolean,
+    columns_weight,
+    offset_of,
+    on_host,
+    one_of,
+    weights_of,
+)
+from jaxreg.sklearn._fit import fit_one, warn_astray
+from jaxreg.sklearn._parameters import Factors, parameters
+from jaxreg.sklearn._penalized import keep_selection
+from jaxreg.sklearn._survival_functions import StepFunction, baseline_hazard, concordance, survival_columns
 from jaxreg.sklearn._types import Array, Features
 
 
-def survival_columns(y: Any, n: int) -> Array:
-    """Columns (time, event), (n, 2), of a survival target.
-
-    Args:
-        y: a structured array whose first field is the event and second the time, as scikit-survival has it; an array
-            with columns time and event; or signed times, (n,), where a time below 0 is one of censoring.
-        n: number of rows.
-
-    Raises:
-        ValueError: if it is none of these, or a value is NaN, infinite or negative.
-    """
-    array = np.asarray(y)
-    if array.dtype.names:
-        if len(array.dtype.names) != 2:
-            raise ValueError(f"y must have 2 fields, event and time, got {array.dtype.names}")
-        event, time = (array[name] for name in array.dtype.names)
-        columns = np.stack([np.asarray(time, np.float64), np.asarray(event, np.float64)], axis=1)
-    else:
-        columns = check_array(array, ensure_2d=False, dtype=np.float64, input_name="y")
-        if columns.ndim == 2 and columns.shape[1] == 1:
-            columns = columns[:, 0]
-        if columns.ndim == 1:
-            columns = np.stack([np.abs(columns), (columns >= 0).astype(np.float64)], axis=1)
-    if columns.shape != (n, 2):
-        raise ValueError(f"y must have a time and an event for each of {n} rows of X, got shape {array.shape}")
-    if not np.isin(columns[:, 1], (0, 1)).all():
-        raise ValueError("y must have events that are True or False")
-    _check.number("y (time)", columns[:, 0])
-    return columns
-
-
-class _Hazard(Linear):
+@parameters
+class _Hazard(Factors, Linear):
     """What both share. Abstract."""
 
-    ties: str
-    l1_ratio: float
-    penalty_factor: Any
-    standardize: bool
-    tol: float
+    l1_ratio: float = 1.0
+    ties: str = "breslow"
+    standardize: bool = False
+    tol: float = 1e-6
 
     def _parts(self, p: int) -> tuple[Loss, Penalty]:
         _check.number("l1_ratio", self.l1_ratio, high=1.0)
@@ -63,19 +45,53 @@ class _Hazard(Linear):
         ties: Any = self.ties
         return Cox(ties=ties), ElasticNet(1.0, self.l1_ratio, columns_weight(self.penalty_factor, p))
 
-    def _risk_data(self, X: Any, y: Any, sample_weight: Any) -> tuple[Features, Array, Array]:
+    def _data(self, X: Any, y: Any, sample_weight: Any, offset: Any) -> tuple[Features, Array, Array, Array | None]:
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        X = validate_data(self, X, accept_sparse=["csc", "csr", "coo"], dtype=FLOATS, ensure_min_samples=2)
-        return X, survival_columns(y, X.shape[0]), weights_of(sample_weight, X.shape[0])
+        X = validate_data(self, on_host(X), accept_sparse=["csc", "csr", "coo"], dtype=FLOATS, ensure_min_samples=2)
+        n = X.shape[0]
+        return X, survival_columns(y, n), weights_of(sample_weight, n), offset_of(offset, n)
 
-    def predict(self, X: Any) -> Array:
+    def _keep_baseline(self, X: Features, columns: Array, weights: Array, offset: Array | None) -> None:
+        """Set the hazard and survival of a row whose risk score is 0."""
+        risk = np.asarray(X @ self.coef_, dtype=np.float64) + (0 if offset is None else offset)
+        self.unique_times_, hazard = baseline_hazard(risk, columns, weights, self.ties)
+        self.cum_baseline_hazard_ = StepFunction(self.unique_times_, hazard, 0.0)
+        self.baseline_survival_ = StepFunction(self.unique_times_, np.exp(-hazard), 1.0)
+
+    def predict(self, X: Any, offset: Any = None) -> Array:
         """Risk scores x'b, (n,): the log of hazards relative to x = 0.
 
         Args:
             X: features, (n, p), dense or scipy.sparse.
+            offset: offsets of the scores, (n,).
         """
-        return self._link(X)
+        return self._link(X, offset)
+
+    def predict_cumulative_hazard_function(self, X: Any, return_array: bool = False) -> Array:
+        """Cumulative hazard of every row: as functions of time, (n,), or at `unique_times_`, (n, T).
+
+        Args:
+            X: features, (n, p), dense or scipy.sparse.
+            return_array: whether to return an array of numbers instead of functions.
+        """
+        hazard = np.exp(self._link(X).astype(np.float64))[:, None] * self.cum_baseline_hazard_.y
+        return hazard if return_array else self._functions(hazard, 0.0)
+
+    def predict_survival_function(self, X: Any, return_array: bool = False) -> Array:
+        """Probability of every row to survive: as functions of time, (n,), or at `unique_times_`, (n, T).
+
+        Args:
+            X: features, (n, p), dense or scipy.sparse.
+            return_array: whether to return an array of numbers instead of functions.
+        """
+        survival = np.exp(-self.predict_cumulative_hazard_function(X, return_array=True))
+        return survival if return_array else self._functions(survival, 1.0)
+
+    def _functions(self, values: Array, before: float) -> Array:
+        made = np.empty(len(values), dtype=object)
+        made[:] = [StepFunction(self.unique_times_, row, before) for row in values]
+        return made
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Harrell's concordance: the share of comparable pairs in which the one with the higher risk fails first.
@@ -96,21 +112,7 @@ class _Hazard(Linear):
         return tags
 
 
-def concordance(risk: Array, columns: Array, weights: Array) -> float:
-    """Share of comparable pairs that are ordered right, ties of risk counting half; NaN without such pairs.
-
-    Source: Harrell, Califf, Pryor, Lee & Rosati (1982), "Evaluating the yield of medical tests", JAMA 247.
-    """
-    time, event = columns.T
-    right = total = 0.0
-    for i in np.flatnonzero(event * weights > 0):
-        later = (time > time[i]) | ((time == time[i]) & (event == 0))
-        pairs = weights[i] * weights[later]
-        total += pairs.sum()
-        right += pairs @ np.where(risk[later] == risk[i], 0.5, risk[later] < risk[i])
-    return float(right / total) if total else float("nan")
-
-
+@parameters
 class CoxRegression(_Hazard):
     """Cox regression: min −log partial likelihood / W + alpha (l1_ratio ‖b‖₁ + (1 − l1_ratio)/2 ‖b‖²).
 
@@ -127,6 +129,9 @@ class CoxRegression(_Hazard):
     Attributes:
         coef_: (p,).
         intercept_: 0: there is none.
+        unique_times_: times that were seen, (T,).
+        cum_baseline_hazard_: cumulative hazard of a row whose risk score is 0, a function of time.
+        baseline_survival_: probability of such a row to survive, likewise.
         dual_gap_: duality gap relative to the null model's objective; NaN where none is known.
         kkt_: residual of the optimality condition, relative to the gradient at the null model.
         n_iter_: steps of the solver.
@@ -135,24 +140,9 @@ class CoxRegression(_Hazard):
     "Regularization paths for Cox's proportional hazards model via coordinate descent", JSS 39.
     """
 
-    def __init__(
-        self,
-        alpha: float = 0.1,
-        *,
-        l1_ratio: float = 1.0,
-        ties: str = "breslow",
-        penalty_factor: Any = None,
-        standardize: bool = False,
-        tol: float = 1e-6,
-    ) -> None:
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.ties = ties
-        self.penalty_factor = penalty_factor
-        self.standardize = standardize
-        self.tol = tol
+    alpha: float = dataclasses.field(default=0.1, kw_only=False)
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "CoxRegression":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, offset: Any = None) -> "CoxRegression":
         """Fit, and certify.
 
         Args:
@@ -160,24 +150,25 @@ class CoxRegression(_Hazard):
             y: structured (event, time); or columns time and event, (n, 2); or signed times, (n,), where a time below
                 0 is one of censoring.
             sample_weight: weights, (n,).
+            offset: offsets of the risk scores, (n,).
 
         Raises:
             TypeError: if something is not of its kind.
             ValueError: if a parameter or value is outside its domain.
         """
         _check.number("alpha", self.alpha)
-        X, columns, weights = self._risk_data(X, y, sample_weight)
+        X, columns, weights, shift = self._data(X, y, sample_weight, offset)
         loss, penalty = self._parts(X.shape[1])
-        options: dict[str, Any] = {"weights": weights[None], "standardize": self.standardize, "tol": self.tol}
-        fits = fit_sets(X, columns, loss=loss, penalty=penalty, lams=[self.alpha], **options)
-        warn_astray(fits.astray, self.tol, "CoxRegression")
-        self.coef_ = fits.coef[0, 0, 0].astype(X.dtype)
-        self.intercept_ = 0.0
-        self.dual_gap_, self.kkt_ = float(fits.gap[0, 0, 0]), float(fits.kkt[0, 0, 0])
-        self.n_iter_ = max(1, int(fits.steps[0, 0, 0]))
+        options: dict[str, Any] = {"loss": loss, "penalty": penalty, "standardize": self.standardize, "offset": shift}
+        fit = fit_one(X, columns, self.alpha, weights, self.tol, **options)
+        warn_astray(fit.astray, self.tol, "CoxRegression")
+        self.coef_, self.intercept_ = fit.coef.astype(X.dtype), 0.0
+        self.dual_gap_, self.kkt_, self.n_iter_ = fit.gap, fit.kkt, fit.steps
+        self._keep_baseline(X, columns, weights, shift)
         return self
 
 
+@parameters
 class CoxRegressionCV(Router, _Hazard):
     """`CoxRegression` with the strength chosen by the cross-validated partial likelihood.
 
@@ -199,38 +190,20 @@ class CoxRegressionCV(Router, _Hazard):
     Source: Verweij & van Houwelingen (1993), "Cross-validation in survival analysis", Statistics in Medicine 12.
     """
 
-    def __init__(
-        self,
-        *,
-        l1_ratio: float = 1.0,
-        alphas: Any = 100,
-        eps: Any = None,
-        cv: Any = None,
-        selection_rule: str = "min",
-        ties: str = "breslow",
-        penalty_factor: Any = None,
-        standardize: bool = False,
-        tol: float = 1e-6,
-        random_state: int = 0,
-    ) -> None:
-        self.l1_ratio = l1_ratio
-        self.alphas = alphas
-        self.eps = eps
-        self.cv = cv
-        self.selection_rule = selection_rule
-        self.ties = ties
-        self.penalty_factor = penalty_factor
-        self.standardize = standardize
-        self.tol = tol
-        self.random_state = random_state
+    alphas: Any = 100
+    eps: Any = None
+    cv: Any = None
+    selection_rule: str = "min"
+    random_state: int = 0
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> "CoxRegressionCV":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, offset: Any = None, **params: Any) -> "CoxRegressionCV":
         """Choose the strength by cross-validation, and fit all rows at it.
 
         Args:
             X: features, (n, p), dense or scipy.sparse.
             y: survival target, as for `CoxRegression`.
             sample_weight: weights, (n,).
+            offset: offsets of the risk scores, (n,).
             **params: metadata for the splitter, where routing is enabled.
 
         Raises:
@@ -238,7 +211,7 @@ class CoxRegressionCV(Router, _Hazard):
             ValueError: if a parameter or value is outside its domain, or folds hold rows out twice or never.
         """
         one_of("selection_rule", self.selection_rule, ("min", "1se"))
-        X, columns, weights = self._risk_data(X, y, sample_weight)
+        X, columns, weights, shift = self._data(X, y, sample_weight, offset)
         loss, penalty = self._parts(X.shape[1])
         dealt = self.cv is None or isinstance(self.cv, (int, np.integer))
         chosen = cross_validate(
@@ -249,6 +222,7 @@ class CoxRegressionCV(Router, _Hazard):
             lams=self.alphas,
             lam_min_ratio=self.eps,
             sample_weight=weights,
+            offset=shift,
             standardize=self.standardize,
             tol=self.tol,
             folds=(5 if self.cv is None else self.cv) if dealt else 0,
@@ -256,4 +230,5 @@ class CoxRegressionCV(Router, _Hazard):
             seed=self.random_state,
         )
         keep_selection(self, chosen, X.dtype)
+        self._keep_baseline(X, columns, weights, shift)
         return self

@@ -1,17 +1,18 @@
 """Lassos in two stages: penalty factors from a pilot fit, and coefficients refitted to what was selected."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import check_cv
 
 from jaxreg import _check
 from jaxreg.penalties import L1
-from jaxreg.sklearn._base import LinearRegressor, Router, boolean, one_of, training_weights
-from jaxreg.sklearn._fit import SQUARED, Batch, fit_sets, warn_astray
-from jaxreg.sklearn._linear import strengths
-from jaxreg.sklearn._linear_cv import held_out_mse
-from jaxreg.sklearn._ridge import fit_ridge, left_out
+from jaxreg.sklearn._base import LinearRegressor, boolean, columns_weight
+from jaxreg.sklearn._fit import SQUARED, Batch, fit_sets, join_sets, warn_astray
+from jaxreg.sklearn._linear_cv import ChosenByFolds
+from jaxreg.sklearn._parameters import Factors, parameters
+from jaxreg.sklearn._ridge import fit_ridge
+from jaxreg.sklearn._ridge_cv import left_out
 from jaxreg.sklearn._types import Array, Features
 
 PILOTS = np.logspace(-6, 2, 17)
@@ -26,30 +27,38 @@ def adaptive_factors(X: Features, y: Array, weights: Array, gamma: float, interc
     rows = weights > 0
     X, y, weights = X[rows], y[rows], weights[rows]
     square = X.power(2) if hasattr(X, "power") else np.square(X)
-    alphas = PILOTS * float(weights.sum() * square.mean() or 1.0)
+    alphas = PILOTS * float(np.mean(square.T @ weights) or 1.0)
     errors = weights[:, None] * np.square(y[:, None] - left_out(X, y[:, None], weights, alphas, intercept)[:, 0])
     chosen = alphas[[int(errors.mean(axis=0).argmin())]]
-    options: dict[str, Any] = {"intercept": intercept, "positive": False, "tol": 1e-6, "name": "pilot"}
-    size = np.abs(fit_ridge(X, y[:, None], weights, chosen, **options)[0][0])
+    size = np.abs(fit_ridge(X, y[:, None], weights, chosen, intercept=intercept, tol=1e-6, name="pilot").coef[0])
     share = size / size.max() if size.max() > 0 else np.ones_like(size)
     return np.maximum(share, 1e-8) ** -float(gamma)
 
 
 def relaxed(X: Features, y: Array, weights: Array, fits: Batch, phi: float, intercept: bool) -> Batch:
-    """Fits of one set at all strengths, blended: phi of the lasso, 1 − phi of least squares on its columns."""
+    """Fits of one set at all strengths, blended: phi of the lasso, 1 − phi of least squares on its columns.
+
+    Least squares take moments of the columns that are ever selected, for which a sparse X stays as it is.
+    """
     share = weights / weights.sum()
-    dense = X.toarray() if hasattr(X, "toarray") else np.asarray(X, dtype=np.float64)
-    center = share @ dense if intercept else np.zeros(X.shape[1])
-    level = share @ y if intercept else 0.0
-    gram = (dense - center).T @ ((dense - center) * share[:, None])
-    moment = (dense - center).T @ ((y - level) * share)
     coef = fits.coef.copy()
+    ever = np.flatnonzero(coef.reshape(-1, X.shape[1]).any(axis=0))
+    center, level = np.zeros(X.shape[1]), 0.0
+    if intercept:
+        center, level = np.asarray(X.T @ share), float(share @ y)
+    some = X[:, ever]
+    if hasattr(some, "multiply"):
+        gram = (some.T @ some.multiply(share[:, None]).tocsr()).toarray() - np.outer(center[ever], center[ever])
+        moment = some.T @ (share * (y - level))
+    else:
+        some = np.asarray(some, dtype=np.float64) - center[ever]
+        gram, moment = some.T @ (some * share[:, None]), some.T @ ((y - level) * share)
     for row in coef.reshape(-1, X.shape[1]):
-        kept = np.flatnonzero(row)
+        kept = np.flatnonzero(row[ever])
         if kept.size:
             plain = np.linalg.lstsq(gram[np.ix_(kept, kept)], moment[kept], rcond=None)[0]
-            row[kept] = phi * row[kept] + (1 - phi) * plain
-    return Batch(fits.lams, coef, level - coef @ center, fits.gap, fits.kkt, fits.steps, fits.null)
+            row[ever[kept]] = phi * row[ever[kept]] + (1 - phi) * plain
+    return dataclasses.replace(fits, coef=coef, intercept=level - coef @ center)
 
 
 class _TwoStage(LinearRegressor):
@@ -58,7 +67,7 @@ class _TwoStage(LinearRegressor):
     fit_intercept: bool
     tol: float
 
-    def _pair(self, X: Any, y: Any, sample_weight: Any) -> tuple[Features, Array, Array]:
+    def _data(self, X: Any, y: Any, sample_weight: Any) -> tuple[Features, Array, Array]:
         _check.number("tol", self.tol)
         boolean(fit_intercept=self.fit_intercept)
         X, y, weights = self._checked(X, y, sample_weight, y_numeric=True)
@@ -74,32 +83,26 @@ class _TwoStage(LinearRegressor):
         del X, y, weights
         return fits
 
-    def _set(self, X: Features, y: Array, weights: Array, lams: Any) -> Batch:
+    def _set(self, X: Features, y: Array, weights: Array, lams: Any, **options: Any) -> Batch:
         """Both stages on one training set."""
-        fits = fit_sets(
-            X,
-            y,
-            loss=SQUARED,
-            penalty=self._first(X, y, weights),
-            lams=lams,
-            weights=weights[None],
-            intercept=self.fit_intercept,
-            tol=self.tol,
-        )
-        warn_astray(fits.astray, self.tol, type(self).__name__)
+        penalty = self._first(X, y, weights)
+        options |= {"penalty": penalty, "intercept": self.fit_intercept, "tol": self.tol}
+        fits = fit_sets(X, y, loss=SQUARED, lams=lams, weights=weights[None], **options)
         return self._second(X, y, weights, fits)
 
-    def _take(self, X: Features, fits: Batch, at: int) -> None:
-        self.coef_ = fits.coef[0, 0, at].astype(X.dtype)
-        self.intercept_ = float(fits.intercept[0, 0, at])
-        self.dual_gap_ = float(fits.gap[0, 0, at])
-        self.n_iter_ = max(1, int(fits.steps[0, 0, at]))
+    def _keep(self, X: Features, y: Array, weights: Array, fits: Batch, r: int, at: int) -> None:
+        del y, weights
+        self.coef_, self.intercept_ = fits.coef[0, r, at].astype(X.dtype), float(fits.intercept[0, r, at])
+        self.dual_gap_, self.n_iter_ = float(fits.gap[0, r, at]), max(1, int(fits.steps[0, r, at]))
 
 
+@parameters
 class _TwoStageAt(_TwoStage):
     """One strength. Abstract."""
 
-    alpha: float
+    alpha: float = dataclasses.field(default=1.0, kw_only=False)
+    fit_intercept: bool = True
+    tol: float = 1e-6
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Fit both stages.
@@ -114,78 +117,63 @@ class _TwoStageAt(_TwoStage):
             ValueError: if a parameter or value is outside its domain.
         """
         _check.number("alpha", self.alpha)
-        X, y, weights = self._pair(X, y, sample_weight)
-        self._take(X, self._set(X, y, weights, [self.alpha]), 0)
+        X, y, weights = self._data(X, y, sample_weight)
+        fits = self._set(X, y, weights, [self.alpha])
+        warn_astray(fits.astray, self.tol, type(self).__name__)
+        self._keep(X, y, weights, fits, 0, 0)
         return self
 
 
-class _TwoStageCV(Router, _TwoStage):
+@parameters
+class _TwoStageCV(_TwoStage, ChosenByFolds):
     """A strength chosen by folds, each of which goes through both stages by itself. Abstract."""
 
-    alphas: Any
-    eps: float
-    selection_rule: str
+    l1_ratio = 1.0
+    alphas: Any = 100
+    eps: float = 1e-3
+    cv: Any = None
+    selection_rule: str = "min"
+    fit_intercept: bool = True
+    tol: float = 1e-6
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> Any:
-        """Choose the strength by cross-validation, and fit all rows at it.
-
-        Args:
-            X: features, (n, p), dense or scipy.sparse.
-            y: target, (n,).
-            sample_weight: weights, (n,), of fits and of held-out errors.
-            **params: metadata for the splitter, where routing is enabled.
-
-        Raises:
-            TypeError: if something is not of its kind.
-            ValueError: if a parameter or value is outside its domain.
-        """
-        one_of("selection_rule", self.selection_rule, ("min", "1se"))
-        X, y, weights = self._pair(X, y, sample_weight)
-        folds = self._folds(check_cv(self.cv), X, y, params)
-        grid = strengths(
-            X,
-            y,
-            weights,
-            alphas=self.alphas,
-            l1_ratio=1.0,
-            intercept=self.fit_intercept,
-            positive=False,
-            eps=self.eps,
-        )
-        # Factors are at least 1, so that the lasso's grid begins where nothing is selected here either.
-        sets = [self._set(X, y, one, grid) for one in training_weights(folds, weights)]
-        joined = Batch(*(np.concatenate(parts) for parts in zip(*(vars(one).values() for one in sets), strict=True)))
-        scores = held_out_mse(X, y, weights, folds, joined)[0]
-        mean = scores.mean(axis=1)
-        at = int(mean.argmin())
-        if self.selection_rule == "1se":
-            bar = mean[at] + scores[at].std() / np.sqrt(max(1, len(folds) - 1))
-            at = int(np.argmax(mean <= bar))
-        self.alphas_, self.alpha_, self.mse_path_ = grid, float(grid[at]), scores
-        self._take(X, sets[0], at)
-        return self
+    def _fits(self, X: Features, y: Array, weights: Array, sets: Array, grids: list[Any], mixes: Array) -> Batch:
+        del weights, mixes
+        fits = [self._set(X, y, sets[0], grids[0], lam_min_ratio=self.eps)]
+        lams = fits[0].lams[0, 0]
+        return join_sets(fits + [self._set(X, y, one, lams) for one in sets[1:]])
 
 
+@parameters
 class _Adaptive(_TwoStage):
-    """Penalty factors from a pilot. Abstract."""
+    """Penalty factors from a pilot, of at least 1: nothing is selected where the lasso selects nothing. Abstract."""
 
-    gamma: float
+    gamma: float = 1.0
 
     def _first(self, X: Features, y: Array, weights: Array) -> L1:
         _check.number("gamma", self.gamma)
         return L1(1.0, adaptive_factors(X, y, weights, self.gamma, self.fit_intercept))
 
 
-class _Relaxed(_TwoStage):
+@parameters
+class _Relaxed(Factors, _TwoStage):
     """Least squares on what was selected. Abstract."""
 
-    phi: float
+    phi: float = 0.0
+
+    @property
+    def _grid_by_engine(self) -> bool:
+        return self.penalty_factor is not None
+
+    def _first(self, X: Features, y: Array, weights: Array) -> L1:
+        del y, weights
+        return L1(1.0, columns_weight(self.penalty_factor, X.shape[1]))
 
     def _second(self, X: Features, y: Array, weights: Array, fits: Batch) -> Batch:
         _check.number("phi", self.phi, high=1.0)
         return relaxed(X, y, weights, fits, self.phi, self.fit_intercept)
 
 
+@parameters
 class AdaptiveLasso(_Adaptive, _TwoStageAt):
     """Adaptive lasso: min 1/(2W) Σ w (y − x'b − b₀)² + alpha Σ |b_j| |b̃_max / b̃_j|^gamma, b̃ from a ridge pilot.
 
@@ -206,15 +194,8 @@ class AdaptiveLasso(_Adaptive, _TwoStageAt):
     Source: Zou (2006), "The adaptive lasso and its oracle properties", JASA 101.
     """
 
-    def __init__(
-        self, alpha: float = 1.0, *, gamma: float = 1.0, fit_intercept: bool = True, tol: float = 1e-6
-    ) -> None:
-        self.alpha = alpha
-        self.gamma = gamma
-        self.fit_intercept = fit_intercept
-        self.tol = tol
 
-
+@parameters
 class AdaptiveLassoCV(_Adaptive, _TwoStageCV):
     """`AdaptiveLasso` with the strength chosen by cross-validation; every training set has a pilot of its own.
 
@@ -230,32 +211,15 @@ class AdaptiveLassoCV(_Adaptive, _TwoStageCV):
     Attributes are those of `AdaptiveLasso`, and `alpha_`, `alphas_` (L,) and `mse_path_` (L, K).
     """
 
-    def __init__(
-        self,
-        *,
-        gamma: float = 1.0,
-        eps: float = 1e-3,
-        alphas: Any = 100,
-        cv: Any = None,
-        selection_rule: str = "min",
-        fit_intercept: bool = True,
-        tol: float = 1e-6,
-    ) -> None:
-        self.gamma = gamma
-        self.eps = eps
-        self.alphas = alphas
-        self.cv = cv
-        self.selection_rule = selection_rule
-        self.fit_intercept = fit_intercept
-        self.tol = tol
 
-
+@parameters
 class RelaxedLasso(_Relaxed, _TwoStageAt):
     """Relaxed lasso: phi times the lasso's coefficients and 1 − phi times those of least squares on its columns.
 
     Args:
         alpha: strength of the lasso.
         phi: share of the lasso, from 0, least squares on what it selects, to 1, the lasso.
+        penalty_factor: factors of the columns' penalties, (p,); 0 leaves one unpenalized.
         fit_intercept: whether to fit an intercept.
         tol: duality gap of the lasso, relative to the null model's, beyond which a `ConvergenceWarning` says so.
 
@@ -269,18 +233,14 @@ class RelaxedLasso(_Relaxed, _TwoStageAt):
     stepwise or lasso?", Statistical Science 35, for this form.
     """
 
-    def __init__(self, alpha: float = 1.0, *, phi: float = 0.0, fit_intercept: bool = True, tol: float = 1e-6) -> None:
-        self.alpha = alpha
-        self.phi = phi
-        self.fit_intercept = fit_intercept
-        self.tol = tol
 
-
+@parameters
 class RelaxedLassoCV(_Relaxed, _TwoStageCV):
     """`RelaxedLasso` with the strength chosen by cross-validation.
 
     Args:
         phi: share of the lasso, from 0 to 1.
+        penalty_factor: factors of the columns' penalties, (p,); 0 leaves one unpenalized.
         eps: smallest strength as a share of the largest.
         alphas: number of strengths, or a list of them.
         cv: number of folds (5 unless given), a splitter, or a list of (train, test).
@@ -290,22 +250,3 @@ class RelaxedLassoCV(_Relaxed, _TwoStageCV):
 
     Attributes are those of `RelaxedLasso`, and `alpha_`, `alphas_` (L,) and `mse_path_` (L, K).
     """
-
-    def __init__(
-        self,
-        *,
-        phi: float = 0.0,
-        eps: float = 1e-3,
-        alphas: Any = 100,
-        cv: Any = None,
-        selection_rule: str = "min",
-        fit_intercept: bool = True,
-        tol: float = 1e-6,
-    ) -> None:
-        self.phi = phi
-        self.eps = eps
-        self.alphas = alphas
-        self.cv = cv
-        self.selection_rule = selection_rule
-        self.fit_intercept = fit_intercept
-        self.tol = tol
