@@ -206,8 +206,6 @@ def test_what_cannot_be_fitted_is_refused(name):
             door(X, Y, **options)
 
 
-def test_the_bootstrap_and_ratios_are_for_elastic_penalties():
-    with pytest.raises(TypeError, match="penalty must be L1, L2 or ElasticNet here"):
-        jr.bootstrap(X, Y, penalty=jr.MCP(), replicates=2)
+def test_ratios_are_for_elastic_penalties():
     with pytest.raises(TypeError, match=re.escape("l1_ratios needs penalty=ElasticNet()")):
         jr.cross_validate(X, Y, penalty=jr.MCP(), l1_ratios=[0.5])
