@@ -16,7 +16,7 @@ from jaxreg.linear import definite
 from jaxreg.linear.columns import Data
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.kinks.saddle import Run, State, View, better, judge, over_problems, views_of
-from jaxreg.linear.outputs import per_sample
+from jaxreg.linear.outputs import apply, per_sample
 from jaxreg.losses._base import Nonsmooth
 from jaxreg.penalties import Penalty
 
@@ -25,6 +25,9 @@ MOST = 512
 
 OUTER, INNER, FASTER = 8, 6, 5.0
 """Its updates of multipliers, its steps for each, and how much stiffer each makes the next."""
+
+GOLDEN = (5**0.5 - 1) / 2
+"""Whose multiples, modulo 1, are all different."""
 
 LENGTHS, DAMPINGS = 0.5 ** np.arange(10.0), (1e-10, 1e-6, 1e-3)
 """Lengths of its steps that are tried, and shares of the curvature that are added to it."""
@@ -68,20 +71,41 @@ def polish(
     return over_problems(_one_by_one, one, lams, run)
 
 
+def _blocks(at: Penalty, s: jax.Array, step: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
+    """Where proximal steps from s (p,) can move to, as far as first order tells: a basis (p, width), and the rest (p,).
+
+    A generic direction is sent through the Jacobian of the prox. Entries that it does not reach are held, zeros among
+    them; those that it moves alike, up to signs, are fused, and make one column. The `width` largest are taken.
+    """
+    p = s.shape[0]
+    generic = 1 + jnp.mod(jnp.arange(1, p + 1) * GOLDEN, 1)
+    c, move = jax.jvp(lambda s: at.prox(s, step), (s,), (generic,))
+    size, speed = jnp.where(move != 0, jnp.abs(c), -1), jnp.abs(move)
+    order = jnp.lexsort((speed, -size))
+    size, speed = size[order], speed[order]
+    new = (size[1:] != size[:-1]) | (speed[1:] != speed[:-1])
+    label = jnp.zeros(p, int).at[order].set(jnp.append(0, jnp.cumsum(new)))
+    basis = jnp.sign(move)[:, None] * (label[:, None] == jnp.arange(width))
+    return basis, jnp.where(move == 0, c, 0)
+
+
 def _newton(view: View, at: Penalty, width: int, state: State) -> State:
-    """Newton's method of multipliers on the `width` largest coefficients."""
-    chosen = jax.lax.top_k(jnp.abs(at.prox(state.b + state.v, 1 / state.rho)), width)[1]
-    inverse, mean = view.inverse[chosen], view.mean[chosen]
-    x = view.design.gather(chosen, mean) * inverse
+    """Newton's method of multipliers on the `width` largest blocks of coefficients."""
+    s = state.b + state.v
+    basis, held = _blocks(at, s, 1 / state.rho, width)
+    raw = basis * view.inverse[:, None]
+    x = apply(view.design, raw) - view.mean @ raw
     x = jnp.concatenate([jnp.full((x.shape[0], 1), view.level), x], axis=1)
-    c = at.prox(state.b + state.v, 1 / state.rho)
-    start = jnp.concatenate([state.intercept[None], c[chosen]])
+    largest = jnp.argmax(jnp.abs(basis), axis=0)
+    sign = basis[largest, jnp.arange(width)]
+    start = jnp.concatenate([state.intercept[None], sign * at.prox(s, 1 / state.rho)[largest]])
     # The intercept is there if its column is.
-    active = jnp.concatenate([view.level[None] > 0, (inverse > 0) & (c[chosen] != 0)])
-    weights, target, offset = view.weights, view.data.target, view.data.offset
+    active = jnp.concatenate([view.level[None] > 0, (raw != 0).any(axis=0)])
+    weights, target = view.weights, view.data.target
+    offset = view.data.offset + view.predict(jnp.zeros(()), held)
 
     def value(d: jax.Array) -> jax.Array:
-        return at.value(jnp.zeros_like(c).at[chosen].set(d[1:]))
+        return at.value(held + basis @ d[1:])
 
     def inner(_: int, now: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         d, u, rho = now
@@ -116,7 +140,7 @@ def _newton(view: View, at: Penalty, width: int, state: State) -> State:
         return d, u / FASTER, rho * FASTER
 
     d, u, rho = jax.lax.fori_loop(0, OUTER, outer, (start, state.u, state.rho))
-    b = jnp.zeros_like(c).at[chosen].set(d[1:])
+    b = held + basis @ d[1:]
     eta = offset + x @ d
     # What was stiff for Newton's method is too stiff for alternating directions.
     u = u * (rho / state.rho)
