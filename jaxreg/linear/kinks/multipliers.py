@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxreg._programs import program
 from jaxreg.linear.columns import Data
 from jaxreg.linear.design import Design, Views
-from jaxreg.linear.kinks.saddle import Run, State, View, better, judge, over_problems, views_of
+from jaxreg.linear.kinks.saddle import Run, State, View, ahead, better, judge, over_problems, views_of
 from jaxreg.linear.kinks.semismooth import FASTER, INNER, OUTER, descend, ended, walk
 from jaxreg.linear.outputs import apply, per_sample
 from jaxreg.losses._base import Nonsmooth
@@ -108,8 +108,8 @@ def _go_on(
             view = view_of(k)
             state = move(view, penalty.at(lam), run.state)
             judged = judge(view, penalty, lam, size[k], state)
-            ahead = judged.measure < run.best.measure
-            state = jax.tree.map(lambda a, b: jnp.where(ahead, a, b), state, run.state)
+            first = ahead(judged, run.best)
+            state = jax.tree.map(lambda a, b: jnp.where(first, a, b), state, run.state)
             return Run(better(judged, run.best), state, run.steps)
 
         return jax.lax.cond(run.best.measure <= goal, lambda: run, go_on)
