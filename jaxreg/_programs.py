@@ -30,6 +30,9 @@ Answer = TypeVar("Answer")
 KEPT = 30 * 24 * 3600
 """Seconds after which a program that nobody used is deleted."""
 
+READY = 32
+"""Programs of one function kept in memory; others are read from disk again."""
+
 
 class Program(Generic[Answer]):
     """A function compiled as by `jax.jit`, whose programs are kept on disk while the compilation cache is on.
@@ -65,23 +68,29 @@ class Program(Generic[Answer]):
         config: Any = jax.config
         kinds = tuple(map(jax.typeof, leaves))
         kind = (structure, kinds, *fixed.items(), config.jax_enable_x64, config.jax_default_matmul_precision)
-        if kind in self._ready:
-            return self._ready[kind](*args, **moving)
+        ready = self._ready.get(kind)
+        if ready is not None:
+            return ready(*args, **moving)
         try:
             key = fingerprint(self._name, structure, kinds, tuple(fixed.items()))
         except UntellableError:
-            self._ready[kind] = functools.partial(self.jitted, **fixed)
-        else:
-            file = folder / "programs" / f"{self._name}-{key}"
-            found = _load(file)
-            if found is not None:
-                # Whether it can run here shows when it first does.
-                with contextlib.suppress(jax.errors.JaxRuntimeError):
-                    answer: Answer = jax.block_until_ready(found(*args, **moving))
-                    self._ready[kind] = found
-                    return answer
-            self._ready[kind] = self._make(file, args, moving, fixed)
-        return self._ready[kind](*args, **moving)
+            return self._remember(kind, functools.partial(self.jitted, **fixed))(*args, **moving)
+        file = folder / "programs" / f"{self._name}-{key}"
+        found = _load(file)
+        if found is not None:
+            # Whether it can run here shows when it first does.
+            with contextlib.suppress(jax.errors.JaxRuntimeError):
+                answer: Answer = jax.block_until_ready(found(*args, **moving))
+                self._remember(kind, found)
+                return answer
+        return self._remember(kind, self._make(file, args, moving, fixed))(*args, **moving)
+
+    def _remember(self, kind: Any, ready: Callable[..., Answer]) -> Callable[..., Answer]:
+        """Keep the last few at hand: each holds a dozen of the memory maps that a process may have."""
+        self._ready[kind] = ready
+        for old in list(self._ready)[:-READY]:
+            self._ready.pop(old, None)
+        return ready
 
     def _make(self, file: Path, args: Any, moving: Any, fixed: Any) -> Callable[..., Answer]:
         """Compile and keep the program, if it is of the kind that can be kept."""

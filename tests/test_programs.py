@@ -169,3 +169,12 @@ def test_where_nothing_can_be_written_nothing_is_kept(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(_cache, "_directory", tmp_path / "file")
     assert Program(power)(3.0) == 9
+
+
+def test_only_the_last_few_stay_in_memory(folder, monkeypatch):
+    monkeypatch.setattr(_programs, "READY", 2)
+    doubled = Program(double)
+    for size in (1, 2, 3, 1):
+        np.testing.assert_array_equal(doubled(np.ones(size)), np.full(size, 2.0))
+    assert len(doubled._ready) == 2
+    assert len(files(folder)) == 3

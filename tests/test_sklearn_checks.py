@@ -41,10 +41,8 @@ SEARCHES = {
     ),
 }
 """Those that scikit-learn checks GridSearchCV with."""
-OF_SEARCHES = ("check_supervised_y_2d", "check_classifiers_one_label_sample_weights")
-"""Where GridSearchCV itself, with these estimators, is not what checks expect: what scikit-learn lists as failing (one fit
-for each fold warns of a column as y); and a message that tells of a class, where it is to tell of `sample_weight`, since
-a search has no such argument by name."""
+OF_SEARCHES = ("check_supervised_y_2d",)
+"""What scikit-learn lists as failing for its GridSearchCV: one fit for each fold warns of a column as y."""
 
 
 def small(name):

@@ -42,6 +42,18 @@ def class_factors(class_weight: Any, classes: Array, index: Array, weights: Arra
     return np.array([float(class_weight.get(label, 1.0)) for label in classes.tolist()])[index]
 
 
+def refuse_one_class(classes: Array, index: Array, weights: Array) -> None:
+    """Check that rows of two classes count.
+
+    Raises:
+        ValueError: if all rows whose weight is positive are of one class.
+    """
+    count = np.bincount(index, weights=weights, minlength=classes.size)
+    if np.count_nonzero(count) < 2:
+        label = classes[count.argmax()]
+        raise ValueError(f"y has one class only, {label!r}, among rows whose sample_weight is positive: nothing to fit")
+
+
 def loss_of(classes: Array, index: Array) -> tuple[Loss, Array]:
     """The loss for so many classes, and the target it takes."""
     return (Logistic(), index.astype(np.float64)) if classes.size == 2 else (Multinomial(), index)
@@ -172,6 +184,7 @@ class LogisticRegression(LogisticParameters, Probabilities):
         X, y, weights = self._checked(X, y, sample_weight)
         self.classes_, index = self._labels(y)
         weights = weights * class_factors(self.class_weight, self.classes_, index, weights)
+        refuse_one_class(self.classes_, index, weights)
         loss, target = loss_of(self.classes_, index)
         lam = logistic_lam(C, weights.sum()).item()
         penalty = ElasticNet(1.0, mix, columns_weight(self.penalty_factor, X.shape[1]))

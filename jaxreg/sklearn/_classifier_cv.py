@@ -20,6 +20,7 @@ from jaxreg.sklearn._classifier import (
     by_class,
     class_factors,
     loss_of,
+    refuse_one_class,
 )
 from jaxreg.sklearn._conventions import logistic_lam
 from jaxreg.sklearn._fit import Batch, fit_each, warn_astray, within_one_error
@@ -99,6 +100,7 @@ class LogisticRegressionCV(LogisticParameters, Router, Probabilities):
         X = X.tocsr() if hasattr(X, "tocsr") else X
         self.classes_, index = self._labels(y)
         weights = given * class_factors(self.class_weight, self.classes_, index, given)
+        refuse_one_class(self.classes_, index, weights)
         loss, target = loss_of(self.classes_, index)
         folds = self._folds(check_cv(self.cv, y, classifier=True), X, y, params)
         sets = training_weights(folds, weights)
