@@ -111,7 +111,7 @@ def check_fused_path(X, y, q, ratio, lams):
 def test_fused_coefficients_move_together():
     path = check_fused_path(X, Y, 0.5, 0.0, 16)
     kinds = [len(np.unique(np.round(row, 9))) for row in path.coef * X.std(axis=0)]
-    assert kinds[0] == 1 < kinds[-1]
+    assert kinds[0] <= 2 < kinds[-1]
 
 
 @pytest.mark.deep
