@@ -71,6 +71,65 @@ def test_a_path_of_linear_programs(q):
     np.testing.assert_allclose(cv.scores[1], expected)
 
 
+def by_fused_program(Z, y, q, entries, differences):
+    """Least mean pinball loss plus `entries` Σ|bⱼ| and `differences` Σ|bⱼ₊₁ − bⱼ|, whose parts are variables too."""
+    n, p = Z.shape
+    jumps = np.diff(np.eye(p), axis=0)
+    none, unit = np.zeros, np.eye(p - 1)
+    equations = np.block(
+        [
+            [np.eye(n), -np.eye(n), np.ones((n, 1)), -np.ones((n, 1)), Z, -Z, none((n, 2 * p - 2))],
+            [none((p - 1, 2 * n + 2)), jumps, -jumps, -unit, unit],
+        ]
+    )
+    each = [q / n, (1 - q) / n, 0, entries, differences]
+    cost = np.repeat(each, [n, n, 2, 2 * p, 2 * p - 2])
+    found = scipy.optimize.linprog(cost, A_eq=equations, b_eq=np.r_[y, none(p - 1)], method="highs")
+    assert found.status == 0
+    return found.fun
+
+
+def check_fused_path(X, y, q, ratio, lams):
+    """Fit, and compare every third objective with that of a linear program; a ratio of 0 is total variation alone."""
+    penalty = jr.FusedLasso(l1_ratio=ratio) if ratio > 0 else jr.TotalVariation()
+    path = jr.fit_path(X, y, loss=jr.Quantile(q), penalty=penalty, lams=lams)
+    assert (path.result == jr.Result.CONVERGED).all()
+    # Total variation alone has no gap, since shifts of all coefficients are free.
+    assert (path.gap if ratio > 0 else path.kkt).max() <= 1e-6
+    scale = X.std(axis=0)
+    Z, null = (X - X.mean(axis=0)) / scale, None
+    for k in range(0, lams, 3):
+        lam, b = path.lams[k], path.coef[k] * scale
+        best = by_fused_program(Z, y, q, lam * ratio, lam * (1 - ratio))
+        null = best if null is None else null
+        penalized = lam * (ratio * np.abs(b).sum() + (1 - ratio) * np.abs(np.diff(b)).sum())
+        ours = objective(X, y, np.ones(len(y)), q, 0.0, path.coef[k], path.intercept[k]) + penalized
+        assert -1e-9 * null <= ours - best <= 1.5e-6 * null
+    return path
+
+
+def test_fused_coefficients_move_together():
+    path = check_fused_path(X, Y, 0.5, 0.0, 16)
+    kinds = [len(np.unique(np.round(row, 9))) for row in path.coef * X.std(axis=0)]
+    assert kinds[0] <= 2 < kinds[-1]
+
+
+@pytest.mark.deep
+def test_fused_lasso_at_a_high_quantile():
+    check_fused_path(X, Y, 0.9, 0.3, 30)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(("n", "p", "q"), [(60, 10, 0.25), (100, 30, 0.25), (50, 80, 0.9)])
+def test_total_variation_of_every_shape(n, p, q):
+    """Those that alternating directions and Newton's steps of single coefficients missed, or of given blocks."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, p)) + 0.5 * rng.normal(size=(n, 1))
+    b = np.repeat(rng.normal(size=p // 5), 5)
+    y = X @ np.where(np.abs(b) < 0.5, 0, b) + rng.standard_t(2, size=n)
+    check_fused_path(X, y, q, 0.0, 30)
+
+
 @pytest.mark.deep
 def test_other_penalties_are_certified_on_real_data():
     """Bounds by duality need no other solver; the share of residuals below is near q where little is penalized."""

@@ -9,25 +9,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxreg._programs import program
-from jaxreg.linear import definite
 from jaxreg.linear.columns import Data
 from jaxreg.linear.design import Design, Views
-from jaxreg.linear.kinks.saddle import Run, State, View, better, judge, over_problems, views_of
-from jaxreg.linear.outputs import per_sample
+from jaxreg.linear.kinks.saddle import Run, State, View, ahead, better, judge, over_problems, views_of
+from jaxreg.linear.kinks.semismooth import FASTER, INNER, OUTER, descend, ended, walk
+from jaxreg.linear.outputs import apply, per_sample
 from jaxreg.losses._base import Nonsmooth
 from jaxreg.penalties import Penalty
 
 MOST = 512
-"""Most coefficients that it takes."""
+"""Most coefficients, or blocks of them that are fused, that it takes."""
 
-OUTER, INNER, FASTER = 8, 6, 5.0
-"""Its updates of multipliers, its steps for each, and how much stiffer each makes the next."""
-
-LENGTHS, DAMPINGS = 0.5 ** np.arange(10.0), (1e-10, 1e-6, 1e-3)
-"""Lengths of its steps that are tried, and shares of the curvature that are added to it."""
+GOLDEN = (5**0.5 - 1) / 2
+"""Whose multiples, modulo 1, are all different."""
 
 
 @program()
@@ -47,20 +43,73 @@ def polish(
 ) -> Run:
     """Go on from every state by Newton's method of multipliers, and keep what is judged to be better.
 
-    Of the same augmented Lagrangian, and with the coefficients held at zero that are: the samples whose proximal step
-    ends at a kink have curvature, the others none. From where these are the right ones, as they are once alternating
-    directions have come near, it ends in a few steps, exactly so if the problem is a linear program.
+    Of the same augmented Lagrangian, and with the coefficients held at zero that are, and fused where they are: the
+    samples whose proximal step ends at a kink have curvature, the others none. From where these are the right ones, as
+    they are once alternating directions have come near, it ends in a few steps, exactly so if the problem is a linear
+    program.
     """
-    view_of = views_of(design, views, loss, data, inverses, factor, level)
     width = min(*design.shape, MOST)
+
+    def from_there(view: View, at: Penalty, state: State) -> State:
+        return _newton(view, at, width, state)
+
+    about = (design, views, loss, data, inverses, penalty, lams, factor, level, size, goal)
+    return _go_on(from_there, *about, run)
+
+
+@program()
+def explore(
+    design: Design,
+    views: Views,
+    loss: Nonsmooth,
+    data: Data,
+    inverses: jax.Array,
+    penalty: Penalty,
+    lams: jax.Array,
+    factor: jax.Array,
+    level: jax.Array,
+    size: jax.Array,
+    goal: jax.Array,
+    run: Run,
+) -> Run:
+    """Do as `polish` does, from where semismooth steps of all coefficients end: they find what is fused and what not.
+
+    Slower by far: every step solves a system of all p columns.
+    """
+    width = min(*design.shape, MOST)
+
+    def from_elsewhere(view: View, at: Penalty, state: State) -> State:
+        return _newton(view, at, width, walk(view, at, state))
+
+    about = (design, views, loss, data, inverses, penalty, lams, factor, level, size, goal)
+    return _go_on(from_elsewhere, *about, run)
+
+
+def _go_on(
+    move: Callable[[View, Penalty, State], State],
+    design: Design,
+    views: Views,
+    loss: Nonsmooth,
+    data: Data,
+    inverses: jax.Array,
+    penalty: Penalty,
+    lams: jax.Array,
+    factor: jax.Array,
+    level: jax.Array,
+    size: jax.Array,
+    goal: jax.Array,
+    run: Run,
+) -> Run:
+    """Move every state that does not measure `goal`, one problem after another, and keep what is better."""
+    view_of = views_of(design, views, loss, data, inverses, factor, level)
 
     def one(k: Any, lam: Any, run: Run) -> Run:
         def go_on() -> Run:
-            view, at = view_of(k), penalty.at(lam)
-            state = _newton(view, at, width, run.state)
+            view = view_of(k)
+            state = move(view, penalty.at(lam), run.state)
             judged = judge(view, penalty, lam, size[k], state)
-            ahead = judged.measure < run.best.measure
-            state = jax.tree.map(lambda a, b: jnp.where(ahead, a, b), state, run.state)
+            first = ahead(judged, run.best)
+            state = jax.tree.map(lambda a, b: jnp.where(first, a, b), state, run.state)
             return Run(better(judged, run.best), state, run.steps)
 
         return jax.lax.cond(run.best.measure <= goal, lambda: run, go_on)
@@ -68,46 +117,55 @@ def polish(
     return over_problems(_one_by_one, one, lams, run)
 
 
+def _blocks(at: Penalty, s: jax.Array, step: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
+    """Where proximal steps from s (p,) can move to, as far as first order tells: a basis (p, width), and the rest (p,).
+
+    A generic direction is sent through the Jacobian of the prox. Entries that it does not reach are held, zeros among
+    them; those that it moves alike, up to signs, are fused, and make one column. The `width` largest are taken.
+    """
+    p = s.shape[0]
+    generic = 1 + jnp.mod(jnp.arange(1, p + 1) * GOLDEN, 1)
+    c, move = jax.jvp(lambda s: at.prox(s, step), (s,), (generic,))
+    size, speed = jnp.where(move != 0, jnp.abs(c), -1), jnp.abs(move)
+    order = jnp.lexsort((speed, -size))
+    size, speed = size[order], speed[order]
+    new = (size[1:] != size[:-1]) | (speed[1:] != speed[:-1])
+    label = jnp.zeros(p, int).at[order].set(jnp.append(0, jnp.cumsum(new)))
+    basis = jnp.sign(move)[:, None] * (label[:, None] == jnp.arange(width))
+    return basis, jnp.where(move == 0, c, 0)
+
+
 def _newton(view: View, at: Penalty, width: int, state: State) -> State:
-    """Newton's method of multipliers on the `width` largest coefficients."""
-    chosen = jax.lax.top_k(jnp.abs(at.prox(state.b + state.v, 1 / state.rho)), width)[1]
-    inverse, mean = view.inverse[chosen], view.mean[chosen]
-    x = view.design.gather(chosen, mean) * inverse
+    """Newton's method of multipliers on the `width` largest pieces: coefficients, or blocks of them that are fused."""
+    s = state.b + state.v
+    basis, held = _blocks(at, s, 1 / state.rho, width)
+    raw = basis * view.inverse[:, None]
+    x = apply(view.design, raw) - view.mean @ raw
     x = jnp.concatenate([jnp.full((x.shape[0], 1), view.level), x], axis=1)
-    c = at.prox(state.b + state.v, 1 / state.rho)
-    start = jnp.concatenate([state.intercept[None], c[chosen]])
+    largest = jnp.argmax(jnp.abs(basis), axis=0)
+    sign = basis[largest, jnp.arange(width)]
+    start = jnp.concatenate([state.intercept[None], sign * at.prox(s, 1 / state.rho)[largest]])
     # The intercept is there if its column is.
-    active = jnp.concatenate([view.level[None] > 0, (inverse > 0) & (c[chosen] != 0)])
-    weights, target, offset = view.weights, view.data.target, view.data.offset
+    active = jnp.concatenate([view.level[None] > 0, (raw != 0).any(axis=0)])
+    weights, target = view.weights, view.data.target
+    offset = view.data.offset + view.predict(jnp.zeros(()), held)
 
     def value(d: jax.Array) -> jax.Array:
-        return at.value(jnp.zeros_like(c).at[chosen].set(d[1:]))
+        return at.value(held + basis @ d[1:])
 
     def inner(_: int, now: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         d, u, rho = now
         t = offset + x @ d + u
         z, stays = jax.jvp(lambda t: view.loss.prox(t, target, 1 / rho), (t,), (jnp.ones_like(t),))
-        smooth = rho * (x.T @ (weights * (t - z)))
-        gradient = jnp.where(active, smooth + jax.grad(value)(d), 0)
+        gradient = rho * (x.T @ (weights * (t - z))) + jax.grad(value)(d)
         hessian = rho * (x.T @ ((weights * (1 - stays))[:, None] * x)) + jax.hessian(value)(d)
-        hessian = jnp.where(active[:, None] & active, hessian, 0)
-        top = jnp.max(jnp.diagonal(hessian))
-        scale = jnp.where(top > 0, top, 1)
 
-        def towards(damping: jax.Array) -> jax.Array:
-            more = jnp.where(active, damping * scale, scale)
-            return definite.solve(hessian + jnp.diag(more), -gradient)
+        def lagrangian(d: jax.Array) -> jax.Array:
+            t = offset + x @ d + u
+            z = view.loss.prox(t, target, 1 / rho)
+            return per_sample(weights, 0.5 * rho * jnp.square(t - z) + view.loss.value(z, target)) + value(d)
 
-        # Few samples at kinks leave the curvature singular: steps of several dampings and many lengths are compared.
-        moves = jax.vmap(towards)(jnp.asarray(DAMPINGS))
-        ends = (d + jnp.asarray(LENGTHS)[:, None, None] * moves).reshape(-1, d.size)
-        ends = jnp.concatenate([d[None], ends])
-
-        def lagrangian(d: jax.Array, at: jax.Array) -> jax.Array:
-            z = view.loss.prox(at, target, 1 / rho)
-            return per_sample(weights, 0.5 * rho * jnp.square(at - z) + view.loss.value(z, target)) + value(d)
-
-        return ends[jnp.argmin(jax.vmap(lagrangian)(ends, offset + ends @ x.T + u))], u, rho
+        return descend(lagrangian, d, gradient, hessian, active), u, rho
 
     def outer(_: int, now: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         d, u, rho = jax.lax.fori_loop(0, INNER, inner, now)
@@ -116,11 +174,7 @@ def _newton(view: View, at: Penalty, width: int, state: State) -> State:
         return d, u / FASTER, rho * FASTER
 
     d, u, rho = jax.lax.fori_loop(0, OUTER, outer, (start, state.u, state.rho))
-    b = jnp.zeros_like(c).at[chosen].set(d[1:])
-    eta = offset + x @ d
-    # What was stiff for Newton's method is too stiff for alternating directions.
-    u = u * (rho / state.rho)
-    return State(eta, b, u, -view.correlate(u), d[0], b, eta, state.rho)
+    return ended(view, state, d, u, rho, held + basis @ d[1:])
 
 
 def _one_by_one(fn: Callable[..., Run]) -> Callable[..., Run]:

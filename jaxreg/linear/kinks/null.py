@@ -9,7 +9,7 @@ from jaxreg.linear.columns import Data
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.free import HUGE
 from jaxreg.linear.kinks.admm import alternate, ridges
-from jaxreg.linear.kinks.multipliers import polish
+from jaxreg.linear.kinks.multipliers import explore, polish
 from jaxreg.linear.kinks.saddle import Judged, Run, State, length
 from jaxreg.linear.null import Null
 from jaxreg.linear.outputs import per_sample
@@ -18,6 +18,9 @@ from jaxreg.penalties import L1, Penalty
 
 CYCLES = 40
 """How often both may take turns."""
+
+PATIENCE, WALKED = 2, 256
+"""Turns after which semismooth steps of all coefficients help, and the most columns with which they do."""
 
 
 def minimize(
@@ -33,10 +36,12 @@ def minimize(
     size: np.ndarray | jax.Array,
     goal: float,
     state: State,
+    walks: bool = True,
 ) -> Run:
     """Solve for strengths (C,) in every training set, from states (F, …), until they measure `goal`, or `CYCLES`.
 
-    `size` (F, 2) is what gaps and residuals are relative to.
+    `size` (F, 2) is what gaps and residuals are relative to. `walks` tells whether it may be hard to find what is zero,
+    or fused.
     """
     about = (design, views, loss, data, inverses, penalty, lams, factor, np.float64(intercept), size, np.float64(goal))
     many, (n, p) = len(data.weights), design.shape
@@ -48,10 +53,12 @@ def minimize(
     state = state._replace(rho=rho, u=state.u * share, v=state.v * share)
     state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(lams), *leaf.shape)), state)
     run = Run(nothing, state, jnp.zeros(shape, int))
-    for _ in range(CYCLES):
+    for turn in range(CYCLES):
         if bool(jnp.all(run.best.measure <= goal)):
             break
         run = polish(*about, alternate(*about, run))
+        if walks and turn >= PATIENCE - 1 and p <= WALKED and not bool(jnp.all(run.best.measure <= goal)):
+            run = explore(*about, run)
     return run
 
 
@@ -80,7 +87,8 @@ def fit_null_split(
 
     def left(factor: np.ndarray) -> Judged:
         penalty, lams = L1(weight=jnp.asarray(factor)), np.full(1, HUGE)
-        run = minimize(design, views, loss, data, inverses, penalty, lams, factor, intercept, size, 1e-12, state)
+        about = (design, views, loss, data, inverses, penalty, lams, factor, intercept, size, 1e-12, state)
+        run = minimize(*about, walks=False)
         return jax.tree.map(lambda leaf: leaf[0], run.best)
 
     best = left(factor)

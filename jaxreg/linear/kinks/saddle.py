@@ -128,9 +128,16 @@ def judge(view: View, penalty: Penalty, lam: Any, size: jax.Array, state: State)
     return Judged(state.intercept, c, gap, residual, measure, fit, deviance, dual, share * full)
 
 
+def ahead(judged: Judged, best: Judged) -> jax.Array:
+    """Whether its gap, or residual, is smaller; what has no gap, by rounding, is no match for what has one."""
+    lost, won = jnp.isnan(judged.gap) & jnp.isfinite(best.gap), jnp.isfinite(judged.gap) & jnp.isnan(best.gap)
+    return ((judged.measure < best.measure) | won) & ~lost
+
+
 def better(judged: Judged, best: Judged) -> Judged:
-    """The one with the smaller gap, or residual."""
-    return jax.tree.map(lambda a, b: jnp.where(judged.measure < best.measure, a, b), judged, best)
+    """The one that is `ahead`."""
+    first = ahead(judged, best)
+    return jax.tree.map(lambda a, b: jnp.where(first, a, b), judged, best)
 
 
 def length(loss: Nonsmooth, data: Data, w: jax.Array, eta: jax.Array) -> jax.Array:
