@@ -83,6 +83,7 @@ def test_rows_have_names_of_their_own():
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.slow
 def test_a_race_from_end_to_end(tmp_path):
     """Both in this interpreter, on a row of seconds; then the table and the picture of it."""
     known = {peer.name: peer for peer in PEERS}

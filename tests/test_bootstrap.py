@@ -169,6 +169,7 @@ def test_fits_that_miss_their_tolerance_warn_once(weight):
     assert ((boot.result == jr.Result.CONVERGED) == (boot.gap <= 1e-300)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("y", "options"),
     [

@@ -65,6 +65,7 @@ def lasso():
     return cross_validate(*situation("sparse"), **SETTING)
 
 
+@pytest.mark.slow
 def test_other_losses_and_penalties_by_name(jaxreg, folder):
     """A number after the loss's name is its own; where there is no gap, the residual is shown."""
     code, out, err = jaxreg(

@@ -215,6 +215,7 @@ def test_constant_columns_have_no_part_in_the_stability():
     assert f"features kept, of {FEATURES - 1}" in str(comparison)
 
 
+@pytest.mark.slow
 def test_leave_one_out_is_compared_too():
     x = np.random.default_rng(0).standard_normal((20, 3))
     found = compare(x, x[:, 0] + 0.1 * x[:, 1], folds=20, lams=10, replicates=1)

@@ -259,6 +259,7 @@ def test_constraints_that_make_no_sense_are_refused(make, error, match):
 # --- solutions ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("penalty", "start"),
     [(Simplex(1.0), 0.0), (L1Ball(0.5), 3.0), (L2Ball(0.5), 3.0), (Monotone(), 0.0), (Box(-0.1, 0.2), 5.0)],

@@ -78,6 +78,7 @@ automatic = jax.jit(jax.grad(total, argnums=1))
 automatic_hessian = jax.jit(jax.hessian(total, argnums=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ties", TIES)
 @pytest.mark.parametrize("form", FORMS)
 def test_against_the_definition(form, ties, x64):

@@ -53,6 +53,7 @@ def data(loss):
     return X, np.asarray(y, float), rng.uniform(0.5, 2.0, size=N), 0.1 * rng.normal(size=N)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.deep) for n in CASES])
 def test_derivatives(name, x64):
     loss, penalty, options = CASES[name]
@@ -89,6 +90,7 @@ def test_derivatives(name, x64):
     np.testing.assert_allclose(found, np.append(path.coef[0], path.intercept[0]), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_under_transformations():
     X, y, *_ = (part.astype(np.float32) for part in data(Squared()))
 

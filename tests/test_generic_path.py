@@ -128,6 +128,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in LOSSES])
 def test_group_lasso_with_every_smooth_loss(name):
     loss, y = LOSSES[name]

@@ -61,6 +61,7 @@ CASES = {
 
 
 # The path of every smooth loss is checked in NumPy in test_generic_path.py, Poisson's among the quick ones.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [n if n not in ("poisson", "sparse groups") else pytest.param(n, marks=pytest.mark.deep) for n in CASES]
 )
@@ -75,6 +76,7 @@ def test_unequal_scattered_and_unpenalized_groups_as_by_the_generic_path(name, m
     np.testing.assert_array_equal(fast.coef[0] != 0, free)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [THREES, pytest.param(FIVES, marks=pytest.mark.deep)])
 def test_more_columns_than_rows_and_duplicates_across_groups(groups, monkeypatch):
     options = {"penalty": jr.GroupLasso(groups=groups), "lams": 12, "lam_min_ratio": 0.05, "tol": 1e-8}
@@ -104,6 +106,7 @@ def test_folded_penalties_end_at_stationary_points(name):
     check_stationary(penalty, path.lams, path.coef, path.intercept, Y, W, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_mcp_with_more_columns_than_rows_is_stationary_where_its_curvature_is_negative():
     path = jr.fit_path(WIDE, WIDE_Y, penalty=jr.MCP(gamma=1.5), lams=12, lam_min_ratio=0.05, tol=1e-8)
     assert (path.result == jr.Result.CONVERGED).all()
@@ -183,6 +186,7 @@ def test_a_budget_that_runs_out_is_said(monkeypatch):
     assert np.isfinite(path.coef).all()
 
 
+@pytest.mark.slow
 def test_the_inner_solver_never_goes_up(x64):
     """From random starts on random Grams, round by round, for every kind."""
     rng = np.random.default_rng(5)

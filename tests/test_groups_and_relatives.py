@@ -29,6 +29,7 @@ from jaxreg import (
 )
 
 
+@pytest.mark.slow
 def test_members_of_a_family_agree_where_they_are_the_same(x64):
     rng = np.random.default_rng(12)
     x, g = rng.normal(size=(2, 6)) * 2

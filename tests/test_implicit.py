@@ -191,6 +191,7 @@ def some(names, quick):
     return [pytest.param(name, marks=() if name in quick else pytest.mark.deep) for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some(PENALTIES, ("elastic_net",)))
 def test_every_elementwise_loss(name, x64):
     found = every_loss(elementwise, TARGETS, PENALTIES[name])

@@ -24,6 +24,7 @@ def wide():
     return X, y, weights, lambda lam: solve(LASSO.at(lam), jnp.zeros(P), (X, y), solver=EXACT).params @ weights
 
 
+@pytest.mark.slow
 def test_all_ways_agree(x64):
     X, y, weights, along = wide()
     step = 1e-6
@@ -130,6 +131,7 @@ def test_diverged_has_no_derivative(x64):
     assert np.isnan(quiet(slope, jnp.asarray(0.1))).all()
 
 
+@pytest.mark.slow
 def test_models_and_trees(x64):
     X, y = arrays(gaussian(40, 6, 0.0), np.float64)
     objective = Objective(Squared(), L1(0.1, weight={"coef": 1.0, "intercept": 0.0}), affine)

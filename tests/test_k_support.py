@@ -78,6 +78,7 @@ def test_few_entries_survive_a_strong_penalty(x64):
     assert 10 <= kept[-1] <= 12
 
 
+@pytest.mark.slow
 def test_path_reaches_an_interior_point_optimum():
     """References: tests/references/make_k_support.py."""
     X, y = problem()
@@ -90,6 +91,7 @@ def test_path_reaches_an_interior_point_optimum():
     assert (path.coef[0] == 0).sum() == 9
 
 
+@pytest.mark.slow
 def test_default_grid_and_sums_work():
     X, y = problem()
     path = jr.fit_path(X, y, penalty=jr.KSupport(k=3), lams=5)

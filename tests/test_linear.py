@@ -129,6 +129,7 @@ def test_the_grid_begins_where_the_first_coefficient_enters():
         assert path.nonzero.tolist() == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_ridge_grid_spans_the_degrees_of_freedom():
     for x, y in ((X, Y), gaussian(50, 200, 0.5)):
         df = jr.fit_path(x, y, penalty=jr.L2()).df
@@ -147,6 +148,7 @@ def test_near_saturation_is_still_certified(loss, correlation):
     assert path.stats["steps"].mean() < (4 if isinstance(loss, jr.Squared) else 8)
 
 
+@pytest.mark.slow
 def test_a_working_set_that_must_grow_compiles_little_and_finds_what_a_single_fit_finds(compiled):
     x, y = WIDE
     path = jr.fit_path(x, y, lams=40, tol=1e-9)

@@ -80,6 +80,7 @@ def test_limits_are_other_penalties(x64):
     np.testing.assert_array_equal(L0(0.5).prox(np.array([1.0, 1.0 + 1e-12]), 1.0), [0.0, 1.0 + 1e-12])
 
 
+@pytest.mark.slow
 def test_pseudo_huber_is_solved_to_rounding_at_all_scales(x64):
     """Against bisection in extended precision, for numbers of very different sizes."""
     rng = np.random.default_rng(0)
@@ -130,6 +131,7 @@ def test_lam_max_of_penalties_that_hold_every_gradient_is_for_a_unit_step():
     assert PseudoHuber(weight=0.0).lam_max(grads) == 0
 
 
+@pytest.mark.slow
 def test_curvatures_of_smooth_penalties(x64):
     for penalty in (*SMOOTH, HuberizedL1(0.7, 0.3, [1.0, 2.0])):
         scale = 1.0 if penalty.weight is None else 2.0

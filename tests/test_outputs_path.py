@@ -157,6 +157,7 @@ def partial_likelihood(eta, survival, w):
     return np.sum(w * event * (totals - eta))
 
 
+@pytest.mark.slow
 def test_survival_is_certified_and_scored():
     free = jr.L1(weight=FREE)
     cv = jr.cross_validate(X, SURVIVAL, loss=jr.Cox(), penalty=free, sample_weight=W, fold_id=FOLD_ID, **GRID)

@@ -258,6 +258,7 @@ def test_strength_zero_is_the_identity_bit_for_bit(case: PenaltyCase, x64):
         assert (case.batch("value", zero, v[:, :1] * np.zeros_like(x, dtype)) == 0).all()
 
 
+@pytest.mark.slow
 @members(lambda case: case.bounded)
 def test_what_is_allowed_stays_where_it_is_if_nothing_else_pulls(case: PenaltyCase, x64):
     """To rounding, in every precision; elsewhere the value is infinite, and the residual too."""

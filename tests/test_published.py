@@ -122,6 +122,7 @@ def logistic(lam, weight):
     return coef, error, coef / error
 
 
+@pytest.mark.slow
 def test_heart_disease():
     """ESL tables 4.2 and 4.3: coefficients and standard errors to all digits, and Z scores."""
     coef, error, z = logistic(0.0, np.ones(7))

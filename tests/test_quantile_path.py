@@ -202,6 +202,7 @@ def test_what_cannot_be_fitted_is_refused():
         jr.fit_path(X, np.c_[Y, Y], loss=jr.Quantile(), penalty=jr.L21())
 
 
+@pytest.mark.slow
 def test_several_responses_are_fitted_each_by_itself():
     """One grid for both, gaps of their sum, and penalty factors of rows."""
     both, options = np.c_[Y, Y**2], {"loss": jr.Quantile(0.3), "sample_weight": W, "penalty": jr.L1(weight=FACTOR)}

@@ -45,6 +45,7 @@ CASES = {
 SLOW = "elastic", "counts"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CASES])
 def test_rows_and_groups_of_rows_as_by_the_generic_path(name, monkeypatch):
     penalty, options = CASES[name]
@@ -102,6 +103,7 @@ def test_folded_penalties_of_groups_of_rows_are_stationary(name):
 WIDE_OPTIONS = {"penalty": jr.L21(), "lams": 12, "lam_min_ratio": 0.02}
 
 
+@pytest.mark.slow
 def test_more_columns_than_rows_in_folds_each_on_columns_of_its_own():
     cv = jr.cross_validate(WIDE, WIDE_Y, folds=3, tol=1e-8, **WIDE_OPTIONS)
     assert cv.path.stats["solver"] == SOLVER
@@ -116,6 +118,7 @@ def test_more_columns_than_rows_in_folds_each_on_columns_of_its_own():
         assert row_residual(gradient, b * scale[:, None], lam) <= 1e-6 * cv.lams[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [jr.Squared(), jr.Multinomial()], ids=["squared", "classes"])
 def test_duplicate_columns_cost_few_rounds_more(loss):
     """Of rows that may share what they explain in any way, solutions are many."""
@@ -213,6 +216,7 @@ def test_the_inner_solver_never_goes_up(x64):
         assert np.abs(rest).max() <= 1e-9
 
 
+@pytest.mark.slow
 def test_separable_penalties_of_several_responses_are_models_of_their_own():
     """Losses that add up over responses, fitted response by response with one grid for all."""
     labels = (Y > np.median(Y, axis=0)).astype(float)
@@ -231,6 +235,7 @@ def test_separable_penalties_of_several_responses_are_models_of_their_own():
         assert np.isnan(path.gap).all() == (y is Y)
 
 
+@pytest.mark.slow
 def test_a_response_that_is_constant_is_left_at_its_mean():
     path = jr.fit_path(X, np.c_[Y, np.full(N, 2.0)], lams=LAMS)
     assert (path.result == jr.Result.CONVERGED).all()

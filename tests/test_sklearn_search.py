@@ -101,7 +101,16 @@ CLASSIFIERS = {
 }  # fmt: skip
 
 
-SLOW = ("balanced", "concave", "groups of rows", "positive", "rows drawn at random", "single precision")
+SLOW = (
+    "balanced",
+    "concave",
+    "groups",
+    "groups of rows",
+    "logistic",
+    "positive",
+    "rows drawn at random",
+    "single precision",
+)
 """Cases that need programs of their own, or shapes."""
 
 

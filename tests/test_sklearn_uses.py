@@ -70,6 +70,7 @@ def test_multi_output_and_stacking():
     np.testing.assert_allclose(*predictions(stacks), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_calibrated_classifier():
     mine, other = (
         CalibratedClassifierCV(model, cv=3).fit(X, CLASS).predict_proba(X)

@@ -62,6 +62,7 @@ def ripple_problem():
     return Objective(ripples, L1(0.01)), 3 * jax.random.normal(jax.random.key(2), (6, 5)), 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", [network_problem, ripple_problem])
 def test_the_objective_never_rises(problem):
     objective, starts, data = problem()

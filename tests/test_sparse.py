@@ -158,6 +158,7 @@ def test_wide_ridge_is_certified():
     assert max(judge.certify(*fit).gap for fit in zip(path.coef, path.intercept, path.lams, strict=True)) <= 1e-9
 
 
+@pytest.mark.slow
 def test_text_is_fitted_without_being_filled():
     """2000 × 20000 with one entry in a thousand, few columns of which are frequent: 320 MB if it were full."""
     rng = np.random.default_rng(0)

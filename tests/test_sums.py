@@ -186,6 +186,7 @@ MOVED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("penalty", "name"), MOVED, ids=lambda value: value if isinstance(value, str) else "")
 def test_a_smooth_member_without_a_place_goes_to_the_gradient_side(penalty, name, x64):
     X, y = arrays(gaussian(40, 6, 0.3), np.float64)

@@ -6,6 +6,7 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxreg import (
     L0,
@@ -47,6 +48,7 @@ def same(a: Penalty, b: Penalty, **tolerance):
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), one, other)
 
 
+@pytest.mark.slow
 def test_masks_and_blocks_of_sums_and_sums_of_them_agree():
     both = Masked(L1(0.5) + L2(0.25), ("enc/*",))
     same(both, Masked(L1(0.5), ("enc/*",)) + Masked(L2(0.25), ("enc/*",)))
@@ -126,6 +128,7 @@ def test_the_largest_step_is_that_of_the_members_and_squares_lengthen_it():
     assert (MCP(gamma=3.0) + L2(0.5, WEIGHT)).max_step == 3
 
 
+@pytest.mark.slow
 def test_lam_max_of_sums(x64):
     """At it zero holds, below it does not; free entries do not count, and what only a square pulls never holds."""
     rng = np.random.default_rng(3)
@@ -157,6 +160,7 @@ def test_lam_max_of_sums(x64):
     assert (counting.at(lam * 0.9999).prox(-grads, 1.0) != 0).any()
 
 
+@pytest.mark.slow
 def test_leaves_that_hold_no_numbers_pass_through_sums():
     params = {"w": jnp.array([2.0, -0.5]), "half": jnp.ones(2, jnp.bfloat16), "fn": jnp.tanh, "n": 3, "none": None}
     grads = {"w": jnp.ones(2), "half": jnp.ones(2, jnp.bfloat16), "fn": None, "n": None, "none": None}

@@ -59,6 +59,7 @@ def close(one, other, tol=1e-10):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tol, atol=tol), one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grouped", [False, True], ids=["one batch", "groups in threads"])
 def test_lanes_are_single_runs(grouped, x64, monkeypatch):
     if grouped:  # two lanes a group, the last filled up
@@ -84,6 +85,7 @@ def test_lanes_are_single_runs(grouped, x64, monkeypatch):
     assert found.zeros[0].min() > 0.3 > found.zeros[-1].max()
 
 
+@pytest.mark.slow
 def test_functions_wrappers_smooth_penalties_and_models(x64):
     init = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), START)
     # A function f(params, batch), whose penalty is that of tx, and a wrapper around the prox.
@@ -158,6 +160,7 @@ def test_a_lane_that_diverges_disturbs_no_other():
     assert np.isnan(found.final("train")[1]) == (found.epoch[1] == -1)
 
 
+@pytest.mark.slow
 def test_chunks_fit_the_memory():
     whole = sweep(start, seeds=2, lams=np.geomspace(1, 1e-3, 5))
     told = []
@@ -171,6 +174,7 @@ def test_chunks_fit_the_memory():
     close(sweep(memory=1, lams=[0.1, 0.2]).params, sweep(lams=[0.1, 0.2]).params, 1e-5)  # one lane at a time
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_ends_with_the_same_bits(tmp_path):
     script = Path(__file__).with_name("killed_sweep.py")
 
