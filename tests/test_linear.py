@@ -148,7 +148,6 @@ def test_near_saturation_is_still_certified(loss, correlation):
     assert path.stats["steps"].mean() < (4 if isinstance(loss, jr.Squared) else 8)
 
 
-@pytest.mark.slow
 def test_a_working_set_that_must_grow_compiles_little_and_finds_what_a_single_fit_finds(compiled):
     x, y = WIDE
     path = jr.fit_path(x, y, lams=40, tol=1e-9)
