@@ -182,10 +182,19 @@ class PenaltyCase:
         return jax.tree.map(np.asarray, _derivatives(self.name)(lam, step, v))
 
     def batch(self, method: str, *args: Any) -> np.ndarray:
-        """The same for a batch: strengths (n,) first, then vectors (n, size) or numbers (n,), as NumPy."""
-        return np.asarray(_batched(self.name, method)(*args))
+        """The same for a batch: strengths (n,) first, then vectors (n, size) or numbers (n,), as NumPy.
+
+        It is computed `ROWS` at a time, so that there is one program for each method and precision.
+        """
+        call, parts, args = _batched(self.name, method), [], [np.asarray(x) for x in args]
+        for begin in range(0, len(args[0]), ROWS):
+            rows = [x[begin : begin + ROWS] for x in args]
+            many = len(rows[0])
+            parts.append(np.asarray(call(*(np.resize(x, (ROWS, *x.shape[1:])) for x in rows)))[:many])
+        return np.concatenate(parts)
 
 
+ROWS = 400
 VECTOR_VALUED = ("prox", "residual")
 
 

@@ -13,11 +13,16 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 collect_ignore_glob = ["references/*.py"]
 """Scripts that make reference values need packages that the tests do without."""
 
-# Most of the time of these tests is XLA's: without its optimizations it compiles in a third of the time. Processes that
+# Most of the time of these tests is XLA's: without its optimizations it compiles in a third of the time, and all
+# at once in less than in parallel parts. Processes that
 # the tests start inherit this. `XLA_FLAGS= pytest` tests the code as it runs elsewhere, optimized. These flags are no
 # interface, and an unknown one ends the process: so only with the releases that are known to have them.
 if jaxlib.version.__version_info__[:2] == (0, 10):
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+    os.environ.setdefault(
+        "XLA_FLAGS",
+        "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+        "--xla_cpu_parallel_codegen_split_count=1",
+    )
 
 
 MAPS = 30_000

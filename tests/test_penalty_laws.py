@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxreg import Norm
-from tests.catalogue import PENALTIES, PenaltyCase
+from tests.catalogue import PENALTIES, ROWS, PenaltyCase
 
 
 def members(claim=lambda case: True):
@@ -17,7 +17,7 @@ every = members()
 convex = members(lambda case: case.convex)
 dual = members(lambda case: case.dual)
 
-DRAWS, POINTS = 400, 24
+DRAWS, POINTS = ROWS, 24
 # Parameters of every floating-point type, with strengths and steps of the same or another.
 PRECISIONS = (
     (jnp.float32, np.float32),
@@ -339,33 +339,47 @@ def test_float32_agrees_with_float64(case: PenaltyCase, x64):
 
 @every
 def test_one_compiled_program_serves_every_strength(case: PenaltyCase, x64):
-    """A new λ does not retrace, jit equals eager, and vmap over λ equals a loop over λ."""
+    """A new λ does not retrace, and vmap over λ equals a loop over λ."""
     _, _, v = draw(case, scales=MODERATE, wild=False, seed=16)
-    v, grads = case.tree(jnp.asarray(v[0])), case.tree(jnp.asarray(v[1]))
     traces = []
+
+    @jax.jit
+    def everything(penalty):
+        traces.append(penalty)
+        x = penalty.prox(case.tree(v[0]), 0.5)
+        grads = case.tree(v[1])
+        return x, penalty.value(x), penalty.residual(case.tree(v[0]), grads), penalty.lam_max(grads)
+
+    lams = np.array([0.0, 0.3, 7.0])
+    loop = [everything(case.at(lam)) for lam in lams.tolist()]
+    assert len(traces) == 1
+    for lam in (*jnp.asarray(lams), np.float64(0.5)):
+        everything.eval_shape(case.at(lam))
+    assert len(traces) == 1 + case.strength  # numbers of JAX and NumPy have a firm dtype, those of Python do not
+
+    point, grads = (np.tile(row, (len(lams), 1)) for row in v[:2])
+    x = case.batch("prox", lams, point, np.full(len(lams), 0.5))
+    residual, lam_max = case.batch("residual", lams, point, grads), case.batch("lam_max", lams, grads)
+    batched = x, case.batch("value", lams, x), residual, lam_max
+    for k, one in enumerate(loop):
+        for leaf, tree in zip(batched, one, strict=True):
+            flat = np.concatenate([np.ravel(part) for part in jax.tree.leaves(tree)])
+            np.testing.assert_allclose(flat, np.ravel(leaf[k]), rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.slow
+@every
+def test_compiled_as_eager(case: PenaltyCase, x64):
+    """Most of its time goes into single operations."""
+    _, _, v = draw(case, scales=MODERATE, wild=False, seed=16)
+    v, penalty = case.tree(jnp.asarray(v[0])), case.at(0.3)
 
     def prox_and_value(penalty):
         x = penalty.prox(v, 0.5)
         return x, penalty.value(x)
 
-    @jax.jit
-    def everything(penalty):
-        traces.append(penalty)
-        return *prox_and_value(penalty), penalty.residual(v, grads), penalty.lam_max(grads)
-
-    def same(a, b):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-14), a, b)
-
-    lams = [0.0, 0.3, 7.0]
-    loop = [everything(case.at(lam)) for lam in lams]
-    assert len(traces) == 1
-    arrays = [everything(case.at(jnp.asarray(lam))) for lam in lams] + [everything(case.at(np.float64(0.5)))]
-    assert len(traces) == 1 + case.strength  # numbers of JAX and NumPy have a firm dtype, those of Python do not
-    batched = jax.vmap(lambda lam: everything(case.at(lam)))(jnp.asarray(lams))
-    for k in range(len(lams)):
-        same(loop[k], arrays[k])
-        same(loop[k], jax.tree.map(lambda leaf, k=k: leaf[k], batched))
-    same(loop[1][:2], prox_and_value(case.at(lams[1])))
+    eager, compiled = prox_and_value(penalty), jax.jit(prox_and_value)(penalty)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-14), compiled, eager)
 
 
 @every
@@ -436,16 +450,16 @@ def test_lam_max_is_where_zero_stops_being_stationary(case: PenaltyCase, x64):
 
 @every
 def test_at_sets_the_strength_and_nothing_else(case: PenaltyCase, x64):
-    penalty, x = case.penalty, case.tree(jnp.linspace(-1.0, 2.0, case.size))
+    penalty = case.penalty
     before = jax.tree.leaves(penalty)
     for lam in (0.25, jnp.asarray(0.25)):
         moved = penalty.at(lam)
         assert moved.lam is (lam if case.strength else None)
         assert type(moved) is type(penalty)
         assert jax.tree.structure(moved) == jax.tree.structure(penalty)
-        np.testing.assert_array_equal(moved.value(x), penalty.at(7.0).at(lam).value(x))
+        jax.tree.map(np.testing.assert_array_equal, moved, penalty.at(7.0).at(lam))
     assert all(a is b for a, b in zip(before, jax.tree.leaves(penalty), strict=True))
-    np.testing.assert_array_equal(penalty.at(penalty.lam).value(x), penalty.value(x))
+    jax.tree.map(np.testing.assert_array_equal, penalty.at(penalty.lam), penalty)
 
 
 @dual
