@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -96,7 +97,7 @@ def _home(penalty: Penalty) -> tuple[int, ...]:
     """Shape of coefficients that the penalty takes: a vector if it does."""
     for shape in ((PLACES,), (PLACES, COLUMNS)):
         try:
-            penalty.value(jnp.zeros(shape))
+            jax.eval_shape(penalty.value, jnp.zeros(shape))
         except ValueError:
             continue
         return shape
@@ -113,7 +114,7 @@ def _penalty_certificate(member: Any) -> str:
     penalty = example(member)
     if is_sharp(penalty):
         return "residual (step)"
-    return "residual" if np.isnan(penalty.conjugate(jnp.zeros(_home(penalty)))) else "gap"
+    return "residual" if np.isnan(jax.jit(penalty.conjugate)(jnp.zeros(_home(penalty)))) else "gap"
 
 
 def _penalty_door(member: Any) -> str:
@@ -140,7 +141,7 @@ def _penalty_door(member: Any) -> str:
 
 def _loss_certificate(member: Any) -> str:
     """A gap by the conjugate, or else by what `objective.ray_gap` makes of convexity."""
-    known = example(member).conjugate(jnp.zeros((1, 2)), jnp.full((1, 2), 0.5))
+    known = jax.jit(example(member).conjugate)(jnp.zeros((1, 2)), jnp.full((1, 2), 0.5))
     return "gap, by convexity" if np.isnan(known).any() else "gap"
 
 

@@ -43,7 +43,7 @@ PENALTIES = {
     "elastic_sum": jr.L1(0.7, weight=FREE) + jr.L2(0.3, weight=FREE),
     "box": jr.ElasticNet() + jr.Box(-0.2, 0.1),
 }
-QUICK = {"group_lasso", "mcp", "slope", "l0", "poisson"}
+QUICK = {"mcp", "slope", "poisson"}
 GROUPED = {"group_lasso", "sparse_group", "group_mcp", "group_scad", "mcp", "scad"}
 NO_BOUND = {"group_mcp", "group_scad", "mcp", "scad", "log_sum", "l0", "lq", "total_variation"}
 

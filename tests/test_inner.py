@@ -157,7 +157,9 @@ def test_symmetric_moments_from_half_of_them(x64, p):
 
 
 @pytest.mark.parametrize(
-    ("loss", "ratios"), [(jr.Squared(), [0.5, 1.0]), (jr.Logistic(), None)], ids=["squared, net", "logistic, lasso"]
+    ("loss", "ratios"),
+    [(jr.Squared(), [0.5, 1.0]), pytest.param(jr.Logistic(), None, marks=pytest.mark.slow)],
+    ids=["squared, net", "logistic, lasso"],
 )
 def test_one_batch_equals_threads(monkeypatch, loss, ratios):
     """What an accelerator runs, run on this device, with working sets that change from chunk to chunk."""

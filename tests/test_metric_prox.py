@@ -67,6 +67,7 @@ def test_derivatives_of_groups_in_a_metric(x64):
     rng = np.random.default_rng(0)
     x, d = rng.normal(size=(4, 3)), rng.uniform(0.5, 2, size=(4, 3))
 
+    @jax.jit
     def prox(x, d, lam):
         return GroupLasso(lam, groups=by_axis(1)).metric_prox(x, 0.3, d)
 

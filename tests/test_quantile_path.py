@@ -108,6 +108,7 @@ def check_fused_path(X, y, q, ratio, lams):
     return path
 
 
+@pytest.mark.slow
 def test_fused_coefficients_move_together():
     path = check_fused_path(X, Y, 0.5, 0.0, 16)
     kinds = [len(np.unique(np.round(row, 9))) for row in path.coef * X.std(axis=0)]

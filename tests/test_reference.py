@@ -1,5 +1,6 @@
 """The reference page is what the docstrings and the members themselves say; the tests' catalogue has all of them."""
 
+import functools
 import inspect
 import re
 
@@ -12,11 +13,13 @@ from tests.catalogue import LOSSES, PENALTIES
 MEMBERS = [*reference._members(Loss), *reference._members(Penalty)]
 COMPOSED = (Sum, Masked, Blocks, Units)
 
+page = functools.cache(reference.page)
+
 
 def rows():
     """Cells of the tables' rows, by member."""
     found = {}
-    for line in reference.page().splitlines():
+    for line in page().splitlines():
         if name := re.match(r"\| \[`(\w+)`\]\(#\w+\) \|", line):
             found[name.group(1)] = [cell.strip() for cell in line.replace("\\|", "¦").split("|")[1:-1]]
     return found
@@ -24,16 +27,16 @@ def rows():
 
 def test_the_page_is_current():
     """If not: python -m jaxreg.reference"""
-    assert reference.PAGE.read_text(encoding="utf-8") == reference.page()
+    assert reference.PAGE.read_text(encoding="utf-8") == page()
 
 
 def test_every_member_is_in_one_table_and_has_a_section_that_links_lead_to():
-    page = reference.page()
-    headings = set(re.findall(r"^## (\w+)$", page, re.M))
+    text = page()
+    headings = set(re.findall(r"^## (\w+)$", text, re.M))
     for member in MEMBERS:
-        assert page.count(f"\n| [`{member.__name__}`](#{member.__name__.lower()}) |") == 1, member
+        assert text.count(f"\n| [`{member.__name__}`](#{member.__name__.lower()}) |") == 1, member
         assert member.__name__ in headings, member
-    assert set(re.findall(r"\]\(#(\w+)\)", page)) <= {name.lower() for name in headings}
+    assert set(re.findall(r"\]\(#(\w+)\)", text)) <= {name.lower() for name in headings}
     assert {len(cells) for cells in rows().values()} == {2, 7}
 
 

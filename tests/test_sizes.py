@@ -42,7 +42,7 @@ FITS = {
     "leave one out": lambda x, y, o: jr.cross_validate(x, y, folds=len(y), penalty=jr.L2(), **o),
     "replicates": lambda x, y, o: jr.bootstrap(x, y, replicates=3, **o),
 }
-QUICK = [("elastic net", TALL), ("folds", TALL), ("logistic", TALL)]
+QUICK = [("elastic net", TALL), ("folds", TALL), pytest.param("logistic", TALL, marks=pytest.mark.slow)]
 SLOW = [
     ("logistic folds", TALL),
     *((name, WIDE) for name in ("lasso", "folds", "logistic", "logistic folds")),

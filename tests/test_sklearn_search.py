@@ -104,6 +104,7 @@ CLASSIFIERS = {
 SLOW = (
     "balanced",
     "concave",
+    "elastic",
     "groups",
     "groups of rows",
     "logistic",

@@ -23,6 +23,7 @@ IDLE = 100
 """Rounds without a better gap after which rounding is what is left of it."""
 
 
+@jax.jit
 def grid_prox(
     y: jax.Array, down: jax.Array, across: jax.Array, tol: Any, max_steps: Any
 ) -> tuple[jax.Array, jax.Array]:

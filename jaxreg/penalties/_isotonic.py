@@ -15,6 +15,7 @@ from jaxreg.penalties._chain import chain_prox
 from jaxreg.penalties._leafwise import frozen
 
 
+@jax.jit
 def isotonic(v: jax.Array, tied: jax.Array | None = None) -> jax.Array:
     """Return the closest nondecreasing vector to v, (n,): the chain on which a fall costs infinitely much.
 
