@@ -13,7 +13,7 @@ import numpy as np
 from jaxreg.linear.active.judge import judge, judge_by_rows
 from jaxreg.linear.columns import Columns
 from jaxreg.linear.problem import Problem
-from jaxreg.linear.threads import in_threads
+from jaxreg.linear.threads import cores, in_threads
 from jaxreg.losses import Squared
 
 BLOCK = 2**22
@@ -73,6 +73,9 @@ def certify(
     work = ratios * (p if by_rows else max(n, p))
     block = max(1, -(-length // -(-length * work // BLOCK)))
     size = min(many, max(1, GROUP // (block * work)))
+    # As many groups for each core, and as few sets in them as serve: the last one judges some of others' again.
+    groups = -(-many // size)
+    size = -(-many // (groups + -groups % cores() if groups > 1 else 1))
     # Where each column of X stands in b; 0, the intercept's place, if nowhere.
     place = np.zeros(p, dtype=np.int64)
     used = np.flatnonzero(np.asarray(columns.free)[:, 1:].max(axis=0))

@@ -12,7 +12,7 @@ from jaxreg.linear.active import screen
 from jaxreg.linear.active.certify import Certificate, certify
 from jaxreg.linear.active.grams import empty_store, extend, find_split, full_store
 from jaxreg.linear.active.lanes import Task, make_lanes
-from jaxreg.linear.columns import bucket
+from jaxreg.linear.columns import Columns, bucket
 from jaxreg.linear.problem import Piece, Problem
 from jaxreg.losses import Squared
 
@@ -29,11 +29,14 @@ CHUNK = 10
 LONG_CHUNK = 50
 """The same where nothing is screened."""
 SPARE = 64
-"""Room for columns that enter: as many as are active, and these."""
+"""Room for columns that enter: one and a half times as many as the last chunk brought, and these. With a ridge, as
+many as it brought, and half of these: a width too many costs such a lane more than another round."""
 MANY = 224
-"""But no more than this."""
+"""Most missing columns added at once to a working set that is not twice as wide."""
 FINEST = 1e-13
 """Least residual asked of a lane, as a share of the gradient at the null model."""
+SHOWN = 256
+"""Fewest columns shown to the certificate, which are those in use, by powers of two."""
 WIDTH = 64
 """Narrowest working set; wider ones are powers of two."""
 
@@ -78,6 +81,8 @@ class March:
         self.gradient = np.asarray(problem.null.gradient)[self.f]
         self.before: np.ndarray | None = None
         self.last = [np.empty(0, dtype=np.int64)] * self.f.size
+        self.active = np.zeros(self.f.size, dtype=int)
+        self.rows = np.count_nonzero(problem.data.weights, axis=1)[self.f]
         # The null model is the solution down to the λ where the first column enters.
         penalized = problem.factor > 0
         enters = np.max(np.abs(self.gradient[:, penalized]) / problem.factor[penalized], axis=1, initial=0)
@@ -89,7 +94,7 @@ class March:
         which = np.minimum(np.arange(first, first + self.size), len(self.l1) - 1)
         l1, l2 = self.l1[which], self.l2[which]
         lanes = range(self.f.size)
-        wanted = [self._candidates(m, l1[-1, m]) for m in lanes]
+        wanted = [self._candidates(m, l1[-1, m], l2[-1, m]) for m in lanes]
         found_b: list = [None] * len(lanes)
         steps = np.zeros(l1.shape, dtype=int)
         kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -117,10 +122,10 @@ class March:
                     b[: len(before), np.r_[0, 1 + np.searchsorted(wanted[m], columns)]] = before
                 found_b[m] = b
                 steps[:, m] += taken
-            full = self._spread(wanted, found_b, l1.shape)
+            columns, full = self._spread(wanted, found_b, l1.shape)
             by_set = full.reshape(len(full), self.sets, self.ratios, -1)
             strengths = l1[:, : self.ratios].T, l2[:, : self.ratios].T
-            found = certify(self.problem, *strengths, self.store.columns, by_set, found, {self.f[m] for m in todo})
+            found = certify(self.problem, *strengths, columns, by_set, found, {self.f[m] for m in todo})
             todo = []
             for m in lanes if self.everything is None else ():
                 lost = screen.missing(found.excess[m], 10 * precision[m] * self.scale[m], wanted[m])
@@ -146,10 +151,10 @@ class March:
         self.last = wanted
         self.gradient, self.before = found.last, found.before
         self.here, self.there = l1[-1], l1[-2]
-        return self._piece(full[: len(self.l1) - first], found, steps)
+        return self._piece(columns, full[: len(self.l1) - first], found, steps)
 
-    def _candidates(self, m: int, l1: float) -> np.ndarray:
-        """Columns that lane m may need down to strength l1."""
+    def _candidates(self, m: int, l1: float, ridge: float) -> np.ndarray:
+        """Columns that lane m may need down to strengths l1 and `ridge`."""
         if self.everything is not None:
             return self.everything
         before = None if self.before is None else self.before[m]
@@ -157,10 +162,14 @@ class March:
         active = np.union1d(np.flatnonzero(self.b[m, 1:]), self.always)
         near[~self.varies[m]] = -1
         near[active] = np.inf
-        # A lasso has no more active columns than there are rows, and seldom twice as many as a chunk ago.
-        rows = self.problem.shape[0]
-        most = self._width(min(active.size + min(active.size, MANY), rows + active.size // 4) + SPARE)
-        width = min(most, self._width(int(np.count_nonzero(near >= 1))))
+        grown = max(active.size - int(self.active[m]), 0)
+        if ridge > 0:
+            most = active.size + grown + SPARE // 2
+        else:
+            # A lasso has no more active columns than there are rows; some of them change.
+            most = min(active.size + 3 * grown // 2 + SPARE, int(self.rows[m]) + active.size // 4)
+        self.active[m] = active.size
+        width = self._width(min(most, int(np.count_nonzero(near >= 1))))
         # What is in the store costs little more, and what the lane had last nothing: they fill what room there is.
         near = np.where((near >= 1) | (self.slot >= 0), near, -1)
         near[self.last[m]] = np.maximum(near[self.last[m]], 0.999)
@@ -200,19 +209,34 @@ class March:
         self.b[m] = 0
         self.b[m, 0], self.b[m, 1 + mine] = b[0], b[1:]
 
-    def _spread(self, wanted: list[np.ndarray], b: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-        """Coefficients of all lanes on the columns of the store, (L, M, 1 + c)."""
-        full = np.zeros((*shape, 1 + self.store.capacity))
-        for m, mine in enumerate(wanted):
-            full[:, m, 0], full[:, m, 1 + self.slot[mine]] = b[m][:, 0] + self.level[m], b[m][:, 1:]
-        return full
+    def _spread(
+        self, wanted: list[np.ndarray], b: list[np.ndarray], shape: tuple[int, int]
+    ) -> tuple[Columns, np.ndarray]:
+        """The store's columns that are in use, or all of them, and coefficients of all lanes on these (L, M, 1 + w)."""
+        columns, place = self.store.columns, self.slot
+        if self.filled < self.b.shape[1] - 1:
+            used = np.zeros(self.store.capacity, dtype=bool)
+            for mine, part in zip(wanted, b, strict=True):
+                used[self.slot[mine]] |= part[:, 1:].any(axis=0)
+            some = np.flatnonzero(used)
+            width = max(SHOWN, bucket(some.size, self.store.capacity))
+            if width < self.store.capacity:
+                columns = columns.some(np.pad(some, (0, width - some.size), constant_values=-1))
+                place = np.where(self.slot >= 0, np.where(used, np.cumsum(used) - 1, -1)[self.slot], -1)
+        full = np.zeros((*shape, 1 + columns.index.size))
+        for m, (mine, part) in enumerate(zip(wanted, b, strict=True)):
+            full[:, m, 0] = part[:, 0] + self.level[m]
+            mine = place[mine]
+            full[:, m, 1 + mine[mine >= 0]] = part[:, 1:][:, mine >= 0]
+        return columns, full
 
-    def _piece(self, full: np.ndarray, found: Certificate, steps: np.ndarray) -> Piece:
+    def _piece(self, columns: Columns, full: np.ndarray, found: Certificate, steps: np.ndarray) -> Piece:
         """By λ, training set and ratio; the columns in their order in X."""
         kept = min(len(full), self.size)
-        used: np.ndarray = (full != 0).any(axis=(0, 1))
-        held = np.flatnonzero((self.slot >= 0) & used[1 + self.slot])
+        used = np.flatnonzero((full[..., 1:] != 0).any(axis=(0, 1)))
+        held = np.asarray(columns.index)[used]
+        order = np.argsort(held)
         shape = (kept, self.sets, self.ratios)
-        b = full[:kept][..., np.r_[0, 1 + self.slot[held]]].reshape(*shape, -1)
+        b = full[:kept][..., np.r_[0, 1 + used[order]]].reshape(*shape, -1)
         gap, kkt, deviance = (part[:kept].reshape(shape) for part in found[:3])
-        return Piece(held, b, gap, kkt, deviance, steps[:kept].reshape(shape), np.full(shape, np.nan))
+        return Piece(held[order], b, gap, kkt, deviance, steps[:kept].reshape(shape), np.full(shape, np.nan))
