@@ -12,7 +12,7 @@ from jaxreg.linear.active import screen
 from jaxreg.linear.active.certify import Certificate, certify
 from jaxreg.linear.active.grams import empty_store, extend, find_split, full_store
 from jaxreg.linear.active.lanes import Task, make_lanes
-from jaxreg.linear.columns import Columns, bucket
+from jaxreg.linear.columns import bucket
 from jaxreg.linear.problem import Piece, Problem
 from jaxreg.losses import Squared
 
@@ -35,8 +35,6 @@ MANY = 224
 """Most missing columns added at once to a working set that is not twice as wide."""
 FINEST = 1e-13
 """Least residual asked of a lane, as a share of the gradient at the null model."""
-SHOWN = 256
-"""Fewest columns shown to the certificate, which are those in use, by powers of two."""
 WIDTH = 64
 """Narrowest working set; wider ones are powers of two."""
 
@@ -122,10 +120,10 @@ class March:
                     b[: len(before), np.r_[0, 1 + np.searchsorted(wanted[m], columns)]] = before
                 found_b[m] = b
                 steps[:, m] += taken
-            columns, full = self._spread(wanted, found_b, l1.shape)
+            full = self._spread(wanted, found_b, l1.shape)
             by_set = full.reshape(len(full), self.sets, self.ratios, -1)
             strengths = l1[:, : self.ratios].T, l2[:, : self.ratios].T
-            found = certify(self.problem, *strengths, columns, by_set, found, {self.f[m] for m in todo})
+            found = certify(self.problem, *strengths, self.store.columns, by_set, found, {self.f[m] for m in todo})
             todo = []
             for m in lanes if self.everything is None else ():
                 lost = screen.missing(found.excess[m], 10 * precision[m] * self.scale[m], wanted[m])
@@ -151,7 +149,7 @@ class March:
         self.last = wanted
         self.gradient, self.before = found.last, found.before
         self.here, self.there = l1[-1], l1[-2]
-        return self._piece(columns, full[: len(self.l1) - first], found, steps)
+        return self._piece(full[: len(self.l1) - first], found, steps)
 
     def _candidates(self, m: int, l1: float, ridge: float) -> np.ndarray:
         """Columns that lane m may need down to strengths l1 and `ridge`."""
@@ -209,34 +207,19 @@ class March:
         self.b[m] = 0
         self.b[m, 0], self.b[m, 1 + mine] = b[0], b[1:]
 
-    def _spread(
-        self, wanted: list[np.ndarray], b: list[np.ndarray], shape: tuple[int, int]
-    ) -> tuple[Columns, np.ndarray]:
-        """The store's columns that are in use, or all of them, and coefficients of all lanes on these (L, M, 1 + w)."""
-        columns, place = self.store.columns, self.slot
-        if self.filled < self.b.shape[1] - 1:
-            used = np.zeros(self.store.capacity, dtype=bool)
-            for mine, part in zip(wanted, b, strict=True):
-                used[self.slot[mine]] |= part[:, 1:].any(axis=0)
-            some = np.flatnonzero(used)
-            width = max(SHOWN, bucket(some.size, self.store.capacity))
-            if width < self.store.capacity:
-                columns = columns.some(np.pad(some, (0, width - some.size), constant_values=-1))
-                place = np.where(self.slot >= 0, np.where(used, np.cumsum(used) - 1, -1)[self.slot], -1)
-        full = np.zeros((*shape, 1 + columns.index.size))
-        for m, (mine, part) in enumerate(zip(wanted, b, strict=True)):
-            full[:, m, 0] = part[:, 0] + self.level[m]
-            mine = place[mine]
-            full[:, m, 1 + mine[mine >= 0]] = part[:, 1:][:, mine >= 0]
-        return columns, full
+    def _spread(self, wanted: list[np.ndarray], b: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+        """Coefficients of all lanes on the columns of the store, (L, M, 1 + c)."""
+        full = np.zeros((*shape, 1 + self.store.capacity))
+        for m, mine in enumerate(wanted):
+            full[:, m, 0], full[:, m, 1 + self.slot[mine]] = b[m][:, 0] + self.level[m], b[m][:, 1:]
+        return full
 
-    def _piece(self, columns: Columns, full: np.ndarray, found: Certificate, steps: np.ndarray) -> Piece:
+    def _piece(self, full: np.ndarray, found: Certificate, steps: np.ndarray) -> Piece:
         """By λ, training set and ratio; the columns in their order in X."""
         kept = min(len(full), self.size)
-        used = np.flatnonzero((full[..., 1:] != 0).any(axis=(0, 1)))
-        held = np.asarray(columns.index)[used]
-        order = np.argsort(held)
+        used: np.ndarray = (full != 0).any(axis=(0, 1))
+        held = np.flatnonzero((self.slot >= 0) & used[1 + self.slot])
         shape = (kept, self.sets, self.ratios)
-        b = full[:kept][..., np.r_[0, 1 + used[order]]].reshape(*shape, -1)
+        b = full[:kept][..., np.r_[0, 1 + self.slot[held]]].reshape(*shape, -1)
         gap, kkt, deviance = (part[:kept].reshape(shape) for part in found[:3])
-        return Piece(held[order], b, gap, kkt, deviance, steps[:kept].reshape(shape), np.full(shape, np.nan))
+        return Piece(held, b, gap, kkt, deviance, steps[:kept].reshape(shape), np.full(shape, np.nan))
