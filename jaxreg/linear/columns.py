@@ -39,6 +39,10 @@ class Columns:
     index: jax.Array
     """(w,) which column of X each is; padding repeats one."""
 
+    def some(self, take: np.ndarray) -> "Columns":
+        """Those at some places; −1 is padding, which is never free."""
+        return _some(self, np.maximum(take, 0), take >= 0)
+
     def standardized(self, f: jax.Array) -> jax.Array:
         """Ones and the standardized columns of training set f, (n, 1 + w)."""
         x = (self.x - self.shift[f]) / self.scale[f]
@@ -76,6 +80,12 @@ def _gather(design: Design, views: Views, index: jax.Array, real: jax.Array, int
     first = jnp.broadcast_to(intercept, (free.shape[0], 1))
     free = jnp.concatenate([first, free], axis=1)
     return Columns(x, views.mean[:, index] - center, views.scale[:, index], free, index)
+
+
+@program()
+def _some(columns: Columns, take: jax.Array, real: jax.Array) -> Columns:
+    free = jnp.concatenate([columns.free[:, :1], columns.free[:, 1:][:, take] & real], axis=1)
+    return Columns(columns.x[:, take], columns.shift[:, take], columns.scale[:, take], free, columns.index[take])
 
 
 def bucket(size: int, most: int) -> int:

@@ -61,13 +61,45 @@ def fit_null(design: Design, views: Views, loss: Loss, data: Data, unpenalized: 
     )
 
 
-def correlate_views(design: Design, views: Views, rows: jax.Array) -> jax.Array:
-    """Weighted inner products (F, C, p) of rows (F, C, n) with the standardized columns of every training set."""
+class Correlations(NamedTuple):
+    """Inner products of C rows with the columns of X in every training set, standardized when they are looked at."""
+
+    raw: jax.Array
+    """(F, C, p) with X as it is."""
+    total: jax.Array
+    """(F, C, 1) sum of each row."""
+    mean: jax.Array
+    """(F, p) of the columns."""
+    inverse: jax.Array
+    """(F, p) of their scales; 0 for a column that does not vary."""
+
+    def look(self, first: jax.Array | int = 0, width: int | None = None) -> jax.Array:
+        """Those with `width` standardized columns from `first` on, (F, C, width); with all of them unless told."""
+        if width is None:
+            raw, mean, inverse = self.raw, self.mean, self.inverse
+        else:
+            raw, mean, inverse = (
+                jax.lax.dynamic_slice_in_dim(a, first, width, axis=-1) for a in (self.raw, self.mean, self.inverse)
+            )
+        return (raw - self.total * mean[:, None]) * inverse[:, None]
+
+    def of_rows(self, which: slice) -> jax.Array:
+        """Those of some rows with all standardized columns, (F, C', p)."""
+        return self._replace(raw=self.raw[:, which], total=self.total[:, which]).look()
+
+
+def correlations(design: Design, views: Views, rows: jax.Array) -> Correlations:
+    """Weighted inner products of rows (F, C, n) with the columns of every training set."""
     many, count, n = rows.shape
     rows = views.weights[:, None] * rows
-    total = jnp.sum(rows, axis=2, keepdims=True)
     raw = design.correlate(rows.reshape(-1, n)).reshape(many, count, -1)
-    return (raw - total * views.mean[:, None]) * jnp.where(views.varies, 1 / views.scale, 0)[:, None]
+    inverse = jnp.where(views.varies, 1 / views.scale, 0)
+    return Correlations(raw, jnp.sum(rows, axis=2, keepdims=True), views.mean, inverse)
+
+
+def correlate_views(design: Design, views: Views, rows: jax.Array) -> jax.Array:
+    """Weighted inner products (F, C, p) of rows (F, C, n) with the standardized columns of every training set."""
+    return correlations(design, views, rows).look()
 
 
 def orthonormal(columns: Columns, f: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:

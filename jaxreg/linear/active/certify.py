@@ -6,18 +6,23 @@ enters, so that an error in any of those shows here.
 
 import itertools
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxreg.linear.active.judge import judge, judge_by_rows
-from jaxreg.linear.columns import Columns
+from jaxreg.linear.active.sides import columns_at_once
+from jaxreg.linear.columns import Columns, bucket
 from jaxreg.linear.problem import Problem
-from jaxreg.linear.threads import in_threads
+from jaxreg.linear.threads import cores, in_threads
 from jaxreg.losses import Squared
 
 BLOCK = 2**22
 """Entries of the largest temporary array: 32 MiB in float64."""
+SHOWN = 256
+"""Fewest columns that a training set's coefficients are gathered on, unless there are fewer."""
+DEAR = 64
+"""What gathering a column costs beside leaving it out of one prediction."""
 GROUP = 2**18
 """The same, below which training sets are judged several at a time."""
 
@@ -73,29 +78,41 @@ def certify(
     work = ratios * (p if by_rows else max(n, p))
     block = max(1, -(-length // -(-length * work // BLOCK)))
     size = min(many, max(1, GROUP // (block * work)))
+    # As many groups for each core, and as few sets in them as serve: the last one judges some of others' again.
+    groups = -(-many // size)
+    size = -(-many // (groups + -groups % cores() if groups > 1 else 1))
+    on_cpu = next(iter(problem.data.target.devices())).platform == "cpu"
+    width = columns_at_once(size * block * ratios, p, on_cpu)
     # Where each column of X stands in b; 0, the intercept's place, if nowhere.
     place = np.zeros(p, dtype=np.int64)
     used = np.flatnonzero(np.asarray(columns.free)[:, 1:].max(axis=0))
     place[index[used]] = 1 + used
-    about: tuple[Any, ...] = (problem.data, problem.null, columns, place)
-    if not by_rows:
-        about = (problem.design, problem.views, problem.loss, *about)
 
     def certify_part(task: tuple[int, int]) -> list[np.ndarray]:
         first, at = task
         which = np.minimum(np.arange(at, at + block), length - 1)
-        part = np.ascontiguousarray(b[which, first : first + size])
-        answer = (judge_by_rows if by_rows else judge)(
-            *about, l1[:, which], l2[:, which], problem.factor, part, np.int64(first)
-        )
+        strengths = l1[:, which], l2[:, which], problem.factor
+        part, sets = b[which, first : first + size], np.int64(first)
+        if by_rows:
+            whole = np.ascontiguousarray(part)
+            answer = judge_by_rows(problem.data, problem.null, columns, place, *strengths, whole, sets, width=width)
+        else:
+            about = problem.design, problem.views, problem.loss, problem.data, problem.null
+            some, where, narrow = _narrowed(columns, place, part, shown[first])
+            answer = judge(*about, some, where, *strengths, narrow, sets, width=width)
         return [np.asarray(field) for field in answer]
 
     found = found or Certificate.blank(length, many * ratios, p)
     firsts = sorted({min(first, many - size) for first in range(0, many, size)})
     firsts = [first for first in firsts if sets is None or any(first <= f < first + size for f in sets)]
     tasks = list(itertools.product(firsts, range(0, length, block)))
-    kind = (by_rows, type(problem.loss), n, p, index.size, many, ratios, block, size)
-    for (first, at), answer in zip(tasks, in_threads(certify_part, tasks, lambda _: kind), strict=True):
+    shown = {first: _shown(b[:, first : first + size]) for first in firsts} if not by_rows else {}
+
+    def kind(task: tuple[int, int]) -> tuple:
+        held = shown[task[0]].size if shown else p
+        return by_rows, type(problem.loss), n, p, held, many, ratios, block, size
+
+    for (first, at), answer in zip(tasks, in_threads(certify_part, tasks, kind), strict=True):
         lanes, rows = slice(first * ratios, (first + size) * ratios), slice(at, min(at + block, length))
         for k in range(3):
             found[k][rows, lanes] = answer[k].reshape(block, -1)[: rows.stop - at]
@@ -104,3 +121,27 @@ def certify(
         found.before[lanes] = found.last[lanes] if block == 1 and at > 0 else before
         found.last[lanes] = last
     return found
+
+
+def _shown(b: np.ndarray) -> np.ndarray:
+    """Places of nonzero slopes in b (L, G, R, 1 + w), then −1 up to a power of two; all, if that saves too little."""
+    count, many = b[..., 0].size, b.shape[3] - 1
+    used = np.flatnonzero(b[..., 1:].any(axis=(0, 1, 2)))
+    width = max(SHOWN, bucket(used.size, many))
+    if count * (many - width) < DEAR * width:
+        return np.arange(many)
+    return np.pad(used, (0, width - used.size), constant_values=-1)
+
+
+def _narrowed(
+    columns: Columns, place: np.ndarray, b: np.ndarray, shown: np.ndarray
+) -> tuple[Columns, np.ndarray, np.ndarray]:
+    """The columns that are shown, where in `b` each column of X stands now, and b without the others."""
+    if shown.size == columns.index.size:
+        return columns, place, np.ascontiguousarray(b)
+    to = np.zeros(b.shape[3], dtype=np.int64)
+    real = shown[shown >= 0]
+    to[1 + real] = 1 + np.arange(real.size)
+    part = np.zeros((*b.shape[:3], 1 + shown.size))
+    part[..., 0], part[..., 1 : 1 + real.size] = b[..., 0], b[..., 1 + real]
+    return columns.some(shown), to[place], part

@@ -6,16 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxreg import _tree
 from jaxreg._programs import program
 from jaxreg.linear import definite
+from jaxreg.linear.active.sides import sides
 from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Design, Views, over_rows
-from jaxreg.linear.null import Null, correlate_views
+from jaxreg.linear.null import Correlations, Null, correlations
 from jaxreg.losses import Loss, Squared
-from jaxreg.objective import dual_value
-from jaxreg.penalties import ElasticNet
 
 ROWS_BLOCK = 2**18
 """Entries of residuals worked on at a time, so that they stay in the cache."""
@@ -37,7 +35,7 @@ def columns_of(columns: Columns, first: jax.Array, size: int) -> Columns:
     )
 
 
-@program()
+@program(static=("width",))
 def judge(
     design: Design,
     views: Views,
@@ -51,34 +49,41 @@ def judge(
     factor: jax.Array,
     b: jax.Array,
     first: jax.Array,
+    *,
+    width: int,
 ) -> tuple[jax.Array, ...]:
     """The fields of a `Certificate` for coefficients b (L, G, R, 1 + w) of the G training sets from `first` on.
 
-    `place` (p,) says where in b each column of X stands, 0 if nowhere; l1 and l2 are strengths (R, L).
+    `place` (p,) says where in b each column of X stands, 0 if nowhere; l1 and l2 are strengths (R, L); `width`
+    is that of blocks of columns.
     """
     many = b.shape[1]
     views, null, weights = of_sets(first, many, views, null, data.weights)
     data, columns = data._replace(weights=weights), columns_of(columns, first, many)
     b = _by_set(b)
-    one, two = l1.T.reshape(-1), l2.T.reshape(-1)
     # A row that is held out may be predicted beyond all bounds.
     eta = jnp.where(data.weights[:, None] > 0, columns.predict(b) + data.offset, 0)
     dual, astray = orthogonal(loss, data, null.basis, eta)
-    gradient = correlate_views(design, views, dual)
-    full = jnp.where(place > 0, b[..., place], 0)
+    gradient = correlations(design, views, dual)
+    dual, share = jax.vmap(lambda *a: inside(loss, data, *a))(null, data.weights, dual)
+    found = sides((l1, l2), factor, gradient, null.gradient, share, b, place, width)
 
-    def of_set(null: Null, weights: jax.Array, eta: jax.Array, dual: jax.Array, g: jax.Array, x: jax.Array) -> tuple:
-        """Primal and dual values and residuals (count,) in one training set."""
-        u, v = into_domain(loss, data, null, weights, factor, dual, g)
-        fit = jnp.sum(weights * loss.value(eta, data.target), axis=1)
-        gap, residual = jax.vmap(lambda *a: _gap(loss, data, weights, factor, *a))(one, two, fit, u, v, g, x)
-        return gap, residual, jnp.sum(weights * loss.deviance(eta, data.target), axis=1)
+    def bound(s: jax.Array) -> jax.Array:
+        """The dual value but for the penalty's conjugate, at s (F, P) times the dual points."""
+        at = s[..., None] * dual
+        return jnp.sum(data.weights[:, None] * (at * data.offset - loss.conjugate(at, data.target)), axis=2)
 
-    gap, residual, deviance = jax.vmap(of_set)(null, data.weights, eta, dual, gradient, full)
-    return _summary(null, l1, l2, factor, gap, jnp.maximum(residual, astray), deviance, gradient)
+    bounds = jnp.stack([bound(jnp.ones_like(found.shrink)) - found.conjugate, bound(found.shrink)])
+    best = jnp.max(jnp.nan_to_num(bounds, nan=-jnp.inf), axis=0)
+    fit, deviance = (
+        jnp.sum(data.weights[:, None] * part, axis=2)
+        for part in (loss.value(eta, data.target), loss.deviance(eta, data.target))
+    )
+    gap = jnp.maximum(fit + found.value - best, 0)
+    return _summary(null, l1, l2, gap, jnp.maximum(found.residual, astray), deviance, gradient, found.excess)
 
 
-@program()
+@program(static=("width",))
 def judge_by_rows(
     data: Data,
     null: Null,
@@ -89,6 +94,8 @@ def judge_by_rows(
     factor: jax.Array,
     b: jax.Array,
     first: jax.Array,
+    *,
+    width: int,
 ) -> tuple[jax.Array, ...]:
     """The same for squared error with all columns at hand, in one pass over blocks of rows.
 
@@ -124,32 +131,25 @@ def judge_by_rows(
     n = data.target.size
     size = min(n, max(64, ROWS_BLOCK // (many * count)))
     raw, total, square, along, cross = over_rows(n, size, part)
-    gradient = (raw - total[..., None] * shift) / scale
+    inverse = jnp.where(columns.free[:, 1:], 1 / columns.scale, 0)
+    gradient = Correlations(raw, total[..., None], columns.shift, inverse)
     if m > 1:
         sums = jnp.einsum("fn,fnm->fm", data.weights, null.basis, precision="highest")
-        cross = (cross - sums[:, :, None] * shift) / scale
-        gradient = gradient - jnp.einsum("fpm,fmj->fpj", along, cross, precision="highest")
-    gradient = jnp.where(columns.free[:, None, 1:], gradient, 0)
+        beside = jnp.einsum("fpm,fmj->fpj", along, cross, precision="highest")
+        moved = jnp.einsum("fpm,fm->fp", along, sums, precision="highest")
+        gradient = gradient._replace(raw=raw - beside, total=(total - moved)[..., None])
     orthogonal = square - jnp.sum(jnp.square(along), axis=2)
 
-    def of_one(one: jax.Array, two: jax.Array, r: jax.Array, q: jax.Array, g: jax.Array, x: jax.Array) -> tuple:
-        penalty = _penalty(one, two, factor)
-        v = jnp.where(factor > 0, g, 0)
+    found = sides((l1, l2), factor, gradient, null.gradient, jnp.zeros_like(square), b, place, width)
 
-        def gap(s: jax.Array) -> jax.Array:
-            loss_part = 0.5 * (r - 2 * s * q + jnp.square(s) * q)
-            return loss_part + penalty.value(x) + penalty.conjugate(-s * v) + s * jnp.sum(v * x)
+    def gap_at(s: jax.Array, conjugate: jax.Array | float) -> jax.Array:
+        fit = 0.5 * (square - 2 * s * orthogonal + jnp.square(s) * orthogonal)
+        return fit + found.value + conjugate + s * found.along
 
-        gaps = jnp.stack([gap(jnp.ones(())), gap(penalty.shrink(-v))])
-        best = jnp.min(jnp.nan_to_num(gaps, nan=jnp.inf))
-        return jnp.maximum(best, 0), _tree.max_abs(penalty.residual(x, g))
-
-    one, two = l1.T.reshape(-1), l2.T.reshape(-1)
-    gap, residual = jax.vmap(jax.vmap(of_one), in_axes=(None, None, 0, 0, 0, 0))(
-        one, two, square, orthogonal, gradient, x
-    )
-    astray = jnp.max(jnp.abs(along), axis=2)
-    return _summary(null, l1, l2, factor, gap, jnp.maximum(residual, astray), square, gradient)
+    gaps = jnp.stack([gap_at(jnp.ones_like(square), found.conjugate), gap_at(found.shrink, 0.0)])
+    gap = jnp.maximum(jnp.min(jnp.nan_to_num(gaps, nan=jnp.inf), axis=0), 0)
+    residual = jnp.maximum(found.residual, jnp.max(jnp.abs(along), axis=2))
+    return _summary(null, l1, l2, gap, residual, square, gradient, found.excess)
 
 
 def _by_set(b: jax.Array) -> jax.Array:
@@ -158,57 +158,25 @@ def _by_set(b: jax.Array) -> jax.Array:
     return b.transpose(1, 0, 2, 3).reshape(many, length * ratios, d)
 
 
-def _penalty(one: jax.Array, two: jax.Array, factor: jax.Array) -> ElasticNet:
-    total = one + two
-    return ElasticNet(total, jnp.where(total > 0, one / jnp.where(total > 0, total, 1), 1), factor)
-
-
 def _summary(
     null: Null,
     l1: jax.Array,
     l2: jax.Array,
-    factor: jax.Array,
     gap: jax.Array,
     residual: jax.Array,
     deviance: jax.Array,
-    gradient: jax.Array,
+    gradient: Correlations,
+    excess: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    """The fields of a `Certificate`, from values (F, L · R) and gradients (F, L · R, p)."""
-    many, (ratios, length), p = gap.shape[0], l1.shape, gradient.shape[-1]
+    """The fields of a `Certificate`, from values (F, L · R), gradients, and what exceeds (F, R, p)."""
+    many, (ratios, length), p = gap.shape[0], l1.shape, excess.shape[-1]
     size = jnp.max(jnp.abs(null.gradient), axis=1)
     kkt = residual / jnp.where(size > 0, size, 1)[:, None]
     # Without a penalty no scaling makes a dual point feasible: the residual alone judges.
     gap = jnp.where((l1 + l2).T.reshape(-1) > 0, gap / null.primal[:, None], jnp.nan)
-    gradient = gradient.reshape(many, length, ratios, p)
-    excess = jnp.max(jnp.abs(gradient) - l1.T[:, :, None] * factor, axis=1)
+    end = [gradient.of_rows(slice(k * ratios, (k + 1) * ratios)) for k in (length - 1, max(length - 2, 0))]
     each = (part.reshape(many, length, ratios).transpose(1, 0, 2) for part in (gap, kkt, deviance))
-    last, before = (gradient[:, k].reshape(-1, p) for k in (length - 1, max(length - 2, 0)))
-    return *each, excess.reshape(-1, p), last, before
-
-
-def _gap(
-    loss: Loss,
-    data: Data,
-    weights: jax.Array,
-    factor: jax.Array,
-    one: jax.Array,
-    two: jax.Array,
-    fit: jax.Array,
-    u: jax.Array,
-    v: jax.Array,
-    g: jax.Array,
-    x: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Gap and largest residual of one solution x (p,), with dual point u (n,), its correlations v and gradient g."""
-    penalty = _penalty(one, two, factor)
-
-    def bound(s: jax.Array) -> jax.Array:
-        value = dual_value(loss, penalty, s * u, s * v, data.target, weights, data.offset)
-        return jnp.nan_to_num(value, nan=-jnp.inf)
-
-    best = jnp.maximum(bound(jnp.ones(())), bound(penalty.shrink(-v)))
-    gap = jnp.maximum(fit + penalty.value(x) - best, 0)
-    return gap, _tree.max_abs(penalty.residual(x, g))
+    return *each, *(part.reshape(-1, p) for part in (excess, *end))
 
 
 def orthogonal(loss: Loss, data: Data, basis: jax.Array, eta: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -243,30 +211,40 @@ def into_domain(
     dual: jax.Array,
     correlation: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
+    """Dual points (P, n, …) of one training set moved `inside`, and their correlations (P, p, …) with the columns."""
+    penalized = factor.reshape(-1, *(1,) * (dual.ndim - 2)) > 0
+    here, there = (jnp.where(penalized, c, 0) for c in (correlation, null.gradient))
+    dual, share = inside(loss, data, null, weights, dual)
+    return dual, here + share.reshape(-1, *(1,) * (here.ndim - 1)) * (there - here)
+
+
+def inside(loss: Loss, data: Data, null: Null, weights: jax.Array, dual: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Blend dual points (P, n, …) that left the domain of the loss's conjugate with the null model's, which is inside.
 
     Rounding, or the step that made a point orthogonal to unpenalized columns, pushes it out by a hair. The
     smallest share of the null point (0, 1e-16, 1e-15, …) that brings it back is taken: any blend is
     feasible for the penalty's side if both ends are, and is a valid dual point in any case.
+
+    Returns the points and the shares (P,).
     """
     # Several outputs stand in a last axis.
     outputs = (1,) * (dual.ndim - 2)
-    seen, penalized = weights.reshape(-1, *outputs) > 0, factor.reshape(-1, *outputs) > 0
+    seen = weights.reshape(-1, *outputs) > 0
     dual, null_dual = jnp.where(seen, dual, 0), jnp.where(seen, null.derivative, 0)
-    correlation, null_correlation = (jnp.where(penalized, c, 0) for c in (correlation, null.gradient))
 
-    def blend(point: jax.Array, inside: jax.Array, share: jax.Array) -> jax.Array:
-        return point + share.reshape(-1, 1, *outputs) * (inside - point)
+    def blend(share: jax.Array) -> jax.Array:
+        return dual + share.reshape(-1, 1, *outputs) * (null_dual - dual)
 
     def outside(share: jax.Array) -> jax.Array:
-        value = loss.conjugate(blend(dual, null_dual, share), data.target)
+        value = loss.conjugate(blend(share), data.target)
         return ~jnp.all(jnp.isfinite(value), axis=tuple(range(1, value.ndim)))
 
     def larger(share: jax.Array) -> jax.Array:
         return jnp.where(outside(share), jnp.maximum(10 * share, 1e-16), share)
 
+    share = jnp.zeros(dual.shape[0])
     if isinstance(loss, Squared):
-        return dual, correlation  # its conjugate is finite everywhere
-    share = jax.lax.while_loop(lambda s: jnp.any(outside(s) & (s < 1)), larger, jnp.zeros(dual.shape[0]))
+        return dual, share  # its conjugate is finite everywhere
+    share = jax.lax.while_loop(lambda s: jnp.any(outside(s) & (s < 1)), larger, share)
     share = jnp.minimum(share, 1)
-    return blend(dual, null_dual, share), blend(correlation, null_correlation, share)
+    return blend(share), share

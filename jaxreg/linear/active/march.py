@@ -29,9 +29,10 @@ CHUNK = 10
 LONG_CHUNK = 50
 """The same where nothing is screened."""
 SPARE = 64
-"""Room for columns that enter: as many as are active, and these."""
+"""Room for columns that enter: one and a half times as many as the last chunk brought, and these. With a ridge, as
+many as it brought, and half of these: a width too many costs such a lane more than another round."""
 MANY = 224
-"""But no more than this."""
+"""Most missing columns added at once to a working set that is not twice as wide."""
 FINEST = 1e-13
 """Least residual asked of a lane, as a share of the gradient at the null model."""
 WIDTH = 64
@@ -78,6 +79,8 @@ class March:
         self.gradient = np.asarray(problem.null.gradient)[self.f]
         self.before: np.ndarray | None = None
         self.last = [np.empty(0, dtype=np.int64)] * self.f.size
+        self.active = np.zeros(self.f.size, dtype=int)
+        self.rows = np.count_nonzero(problem.data.weights, axis=1)[self.f]
         # The null model is the solution down to the λ where the first column enters.
         penalized = problem.factor > 0
         enters = np.max(np.abs(self.gradient[:, penalized]) / problem.factor[penalized], axis=1, initial=0)
@@ -89,7 +92,7 @@ class March:
         which = np.minimum(np.arange(first, first + self.size), len(self.l1) - 1)
         l1, l2 = self.l1[which], self.l2[which]
         lanes = range(self.f.size)
-        wanted = [self._candidates(m, l1[-1, m]) for m in lanes]
+        wanted = [self._candidates(m, l1[-1, m], l2[-1, m]) for m in lanes]
         found_b: list = [None] * len(lanes)
         steps = np.zeros(l1.shape, dtype=int)
         kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -148,8 +151,8 @@ class March:
         self.here, self.there = l1[-1], l1[-2]
         return self._piece(full[: len(self.l1) - first], found, steps)
 
-    def _candidates(self, m: int, l1: float) -> np.ndarray:
-        """Columns that lane m may need down to strength l1."""
+    def _candidates(self, m: int, l1: float, ridge: float) -> np.ndarray:
+        """Columns that lane m may need down to strengths l1 and `ridge`."""
         if self.everything is not None:
             return self.everything
         before = None if self.before is None else self.before[m]
@@ -157,10 +160,14 @@ class March:
         active = np.union1d(np.flatnonzero(self.b[m, 1:]), self.always)
         near[~self.varies[m]] = -1
         near[active] = np.inf
-        # A lasso has no more active columns than there are rows, and seldom twice as many as a chunk ago.
-        rows = self.problem.shape[0]
-        most = self._width(min(active.size + min(active.size, MANY), rows + active.size // 4) + SPARE)
-        width = min(most, self._width(int(np.count_nonzero(near >= 1))))
+        grown = max(active.size - int(self.active[m]), 0)
+        if ridge > 0:
+            most = active.size + grown + SPARE // 2
+        else:
+            # A lasso has no more active columns than there are rows; some of them change.
+            most = min(active.size + 3 * grown // 2 + SPARE, int(self.rows[m]) + active.size // 4)
+        self.active[m] = active.size
+        width = self._width(min(most, int(np.count_nonzero(near >= 1))))
         # What is in the store costs little more, and what the lane had last nothing: they fill what room there is.
         near = np.where((near >= 1) | (self.slot >= 0), near, -1)
         near[self.last[m]] = np.maximum(near[self.last[m]], 0.999)
