@@ -140,6 +140,7 @@ def test_folds_are_fitted_each_on_columns_of_its_own():
 NARROW = (X, Y, {"penalty": jr.GroupLasso(groups=LABELS, weight=WEIGHT), "lams": 6, "lam_min_ratio": 0.03})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [NARROW, pytest.param((WIDE, WIDE_Y, WIDE_OPTIONS), marks=pytest.mark.deep)])
 def test_one_batch_as_on_an_accelerator_gives_the_same(case, monkeypatch):
     X, y, options = case

@@ -132,6 +132,7 @@ def test_duplicate_columns_cost_few_rounds_more(loss):
     np.testing.assert_allclose(path.coef[:, :6] + path.coef[:, 6:], single.coef, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_one_batch_as_on_an_accelerator_gives_the_same(monkeypatch):
     fit = functools.partial(jr.cross_validate, X, Y, penalty=jr.L21(), lams=LAMS, lam_min_ratio=0.03)
     alone = fit(folds=3)

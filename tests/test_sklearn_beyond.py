@@ -88,6 +88,7 @@ def test_unpenalized_columns_of_every_estimator_that_has_factors():
         assert coef[1:].max() < 1e-2 * coef[0], model
 
 
+@pytest.mark.slow
 def test_bounds():
     lower, upper = np.full(10, -1.0), np.array([0.0, 5.0, 3.0, *[np.inf] * 7])
     model = ours.ElasticNet(alpha=0.1, l1_ratio=0.5, lower=lower, upper=upper).fit(X, Y)

@@ -108,6 +108,7 @@ SLOW = (
     "groups",
     "groups of rows",
     "logistic",
+    "old words",
     "positive",
     "rows drawn at random",
     "single precision",

@@ -133,7 +133,7 @@ def test_the_path_is_that_of_the_filled_matrix(loss, setting):
     assert max(judge.certify(*fit).gap for fit in zip(found.coef, found.intercept, found.lams, strict=True)) <= 1e-9
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", ["squared", pytest.param("logistic", marks=pytest.mark.slow)])
 def test_cross_validation_is_that_of_the_filled_matrix(loss):
     y = Y if loss == "squared" else BINARY
     fold_id = balanced_folds(80, 4)
