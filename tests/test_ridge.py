@@ -1,10 +1,14 @@
 """Ridge: its own certificate is that of the engine, and fold Grams by downdating are those of the folds."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import jaxreg as jr
 from jaxreg.linear.active.certify import certify
+from jaxreg.linear.active.grams import find_split, full_store
+from jaxreg.linear.active.moments import proven
 from jaxreg.linear.active.ridge import fit_ridge
 from jaxreg.linear.arguments import linear_data
 from jaxreg.linear.columns import gather
@@ -26,7 +30,7 @@ def problem(n, p, intercept, weights):
 
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize(("n", "p"), [(300, 20), (50, 120)], ids=["tall", "wide"])
-def test_the_certificate_by_rows_is_the_general_one(n, p, intercept, x64):
+def test_certificates_by_rows_and_by_moments_are_the_general_one(n, p, intercept, x64):
     """Near the solution, not at it, where both would be rounding; for ridge and for an elastic net."""
     weights = np.concatenate([np.ones((1, n)), np.arange(n) % 4 != np.arange(4)[:, None]])
     at = problem(n, p, intercept, weights)
@@ -40,13 +44,19 @@ def test_the_certificate_by_rows_is_the_general_one(n, p, intercept, x64):
     rolled = gather(at.design, at.views, order, p, intercept)
     free = np.asarray(columns.free)[None]
     b = piece.b + 1e-5 * np.random.default_rng(0).standard_normal((3, 5, 1, 1 + p)) * free[:, :, None]
+    store = full_store(at.design, at.views, at.data, find_split(np.asarray(at.data.weights)), intercept, gram=True)
+    assert proven(store, at.data)
+    for f, i, j in ((0, 0, 1), (4, 7, 7), (2, 19, 0)):
+        assert not proven(dataclasses.replace(store, moments=store.moments.at[f, i, j].add(1e-6)), at.data)
     for l1 in (np.zeros_like(LAMS), 0.3 * LAMS):
         found = certify(at, l1, LAMS, columns, b)
+        moments = certify(at, l1, LAMS, store.columns, b, moments=store.moments)
         general = certify(at, l1, LAMS, padded, np.pad(b, ((0, 0),) * 3 + ((0, 1),)))
         other = certify(at, l1, LAMS, rolled, b[..., np.r_[0, 1 + order]])
         for name, tol in (("gap", 1e-5), ("kkt", 1e-8), ("deviance", 1e-12), ("last", 1e-9), ("before", 1e-9)):
             np.testing.assert_allclose(getattr(found, name), getattr(general, name), rtol=tol, atol=1e-12)
             np.testing.assert_allclose(getattr(other, name), getattr(general, name), rtol=tol, atol=1e-12)
+            np.testing.assert_allclose(getattr(moments, name), getattr(general, name), rtol=tol, atol=1e-12)
 
 
 def test_folds_by_downdating_equal_folds_by_themselves(x64):

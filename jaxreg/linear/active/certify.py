@@ -1,16 +1,19 @@
 """Certificates: how far from optimal a solution can be, from one correlation with every column.
 
-Computed in float64 from the data and the coefficients alone: no Gram, no solver state and no stopping rule
-enters, so that an error in any of those shows here.
+Computed in float64 from the data and the coefficients alone, or from second moments that were proven to be the
+data's: no solver state and no stopping rule enters, so that an error in any of those shows here.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Collection
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from jaxreg.linear.active.judge import judge, judge_by_rows
+from jaxreg.linear.active.moments import judge_by_moments
 from jaxreg.linear.active.sides import columns_at_once
 from jaxreg.linear.columns import Columns, bucket
 from jaxreg.linear.problem import Problem
@@ -57,6 +60,7 @@ def certify(
     b: np.ndarray,
     found: Certificate | None = None,
     sets: Collection[int] | None = None,
+    moments: jax.Array | None = None,
 ) -> Certificate:
     """Certify solutions b (L, F, R, 1 + w) for strengths (R, L) in every training set.
 
@@ -71,6 +75,7 @@ def certify(
         b: intercepts and slopes.
         found: an earlier certificate, to be brought up to date.
         sets: training sets where b has changed since; all of them unless told.
+        moments: second moments (F, p, p) of all columns, `proven`, in place of the data.
     """
     (n, p), (length, many, ratios, _) = problem.design.shape, b.shape
     index = np.asarray(columns.index)
@@ -87,14 +92,17 @@ def certify(
     place = np.zeros(p, dtype=np.int64)
     used = np.flatnonzero(np.asarray(columns.free)[:, 1:].max(axis=0))
     place[index[used]] = 1 + used
+    unseen = dataclasses.replace(columns, x=np.zeros((0, 0)))
 
     def certify_part(task: tuple[int, int]) -> list[np.ndarray]:
         first, at = task
         which = np.minimum(np.arange(at, at + block), length - 1)
         strengths = l1[:, which], l2[:, which], problem.factor
         part, sets = b[which, first : first + size], np.int64(first)
-        if by_rows:
-            whole = np.ascontiguousarray(part)
+        whole = np.ascontiguousarray(part) if by_rows else part
+        if moments is not None:
+            answer = judge_by_moments(problem.null, unseen, moments, place, *strengths, whole, sets, width=width)
+        elif by_rows:
             answer = judge_by_rows(problem.data, problem.null, columns, place, *strengths, whole, sets, width=width)
         else:
             about = problem.design, problem.views, problem.loss, problem.data, problem.null
@@ -110,7 +118,7 @@ def certify(
 
     def kind(task: tuple[int, int]) -> tuple:
         held = shown[task[0]].size if shown else p
-        return by_rows, type(problem.loss), n, p, held, many, ratios, block, size
+        return by_rows, moments is None, type(problem.loss), n, p, held, many, ratios, block, size
 
     for (first, at), answer in zip(tasks, in_threads(certify_part, tasks, kind), strict=True):
         lanes, rows = slice(first * ratios, (first + size) * ratios), slice(at, min(at + block, length))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxreg._programs import program
 from jaxreg.linear import definite
-from jaxreg.linear.active.sides import sides
+from jaxreg.linear.active.sides import Sides, sides
 from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Design, Views, over_rows
@@ -60,7 +60,7 @@ def judge(
     many = b.shape[1]
     views, null, weights = of_sets(first, many, views, null, data.weights)
     data, columns = data._replace(weights=weights), columns_of(columns, first, many)
-    b = _by_set(b)
+    b = by_set(b)
     # A row that is held out may be predicted beyond all bounds.
     eta = jnp.where(data.weights[:, None] > 0, columns.predict(b) + data.offset, 0)
     dual, astray = orthogonal(loss, data, null.basis, eta)
@@ -80,7 +80,7 @@ def judge(
         for part in (loss.value(eta, data.target), loss.deviance(eta, data.target))
     )
     gap = jnp.maximum(fit + found.value - best, 0)
-    return _summary(null, l1, l2, gap, jnp.maximum(found.residual, astray), deviance, gradient, found.excess)
+    return summary(null, l1, l2, gap, jnp.maximum(found.residual, astray), deviance, gradient, found.excess)
 
 
 @program(static=("width",))
@@ -107,7 +107,7 @@ def judge_by_rows(
     many, m = b.shape[1], null.basis.shape[2]
     null, weights = of_sets(first, many, null, data.weights)
     data, columns = data._replace(weights=weights), columns_of(columns, first, many)
-    b = _by_set(b)
+    b = by_set(b)
     count = b.shape[1]
     x = jnp.where(place > 0, b[..., place], 0)
     shift, scale = columns.shift[:, None], columns.scale[:, None]
@@ -142,23 +142,29 @@ def judge_by_rows(
 
     found = sides((l1, l2), factor, gradient, null.gradient, jnp.zeros_like(square), b, place, width)
 
-    def gap_at(s: jax.Array, conjugate: jax.Array | float) -> jax.Array:
+    gap = gap_of_squares(square, orthogonal, found)
+    residual = jnp.maximum(found.residual, jnp.max(jnp.abs(along), axis=2))
+    return summary(null, l1, l2, gap, residual, square, gradient, found.excess)
+
+
+def gap_of_squares(square: jax.Array, orthogonal: jax.Array, found: Sides) -> jax.Array:
+    """Gap by Fenchel-Young: of residuals' squares (F, P), whole and orthogonal to what is free, and of the penalty."""
+
+    def gap(s: jax.Array, conjugate: jax.Array | float) -> jax.Array:
         fit = 0.5 * (square - 2 * s * orthogonal + jnp.square(s) * orthogonal)
         return fit + found.value + conjugate + s * found.along
 
-    gaps = jnp.stack([gap_at(jnp.ones_like(square), found.conjugate), gap_at(found.shrink, 0.0)])
-    gap = jnp.maximum(jnp.min(jnp.nan_to_num(gaps, nan=jnp.inf), axis=0), 0)
-    residual = jnp.maximum(found.residual, jnp.max(jnp.abs(along), axis=2))
-    return _summary(null, l1, l2, gap, residual, square, gradient, found.excess)
+    gaps = jnp.stack([gap(jnp.ones_like(square), found.conjugate), gap(found.shrink, 0.0)])
+    return jnp.maximum(jnp.min(jnp.nan_to_num(gaps, nan=jnp.inf), axis=0), 0)
 
 
-def _by_set(b: jax.Array) -> jax.Array:
+def by_set(b: jax.Array) -> jax.Array:
     """Coefficients (L, F, R, d) as (F, L · R, d)."""
     length, many, ratios, d = b.shape
     return b.transpose(1, 0, 2, 3).reshape(many, length * ratios, d)
 
 
-def _summary(
+def summary(
     null: Null,
     l1: jax.Array,
     l2: jax.Array,

@@ -12,6 +12,7 @@ from jaxreg.linear.active import screen
 from jaxreg.linear.active.certify import Certificate, certify
 from jaxreg.linear.active.grams import empty_store, extend, find_split, full_store
 from jaxreg.linear.active.lanes import Task, make_lanes
+from jaxreg.linear.active.moments import many_rows, proven
 from jaxreg.linear.columns import bucket
 from jaxreg.linear.problem import Piece, Problem
 from jaxreg.losses import Squared
@@ -64,6 +65,10 @@ class March:
         else:
             self.store = empty_store(problem.views, n, min(p, 2 * WIDTH), gram)
             self.slot, self.filled = np.full(p, -1), 0
+
+        self.moments = None
+        if self.filled == p and self.store.moments.size and many_rows(n, p) and problem.null.basis.shape[2] == 1:
+            self.moments = self.store.moments if proven(self.store, problem.data) else None
 
         null = np.asarray(problem.null.coef)[self.f]
         self.always = np.flatnonzero(problem.factor == 0)
@@ -123,7 +128,9 @@ class March:
             full = self._spread(wanted, found_b, l1.shape)
             by_set = full.reshape(len(full), self.sets, self.ratios, -1)
             strengths = l1[:, : self.ratios].T, l2[:, : self.ratios].T
-            found = certify(self.problem, *strengths, self.store.columns, by_set, found, {self.f[m] for m in todo})
+            found = certify(
+                self.problem, *strengths, self.store.columns, by_set, found, {self.f[m] for m in todo}, self.moments
+            )
             todo = []
             for m in lanes if self.everything is None else ():
                 lost = screen.missing(found.excess[m], 10 * precision[m] * self.scale[m], wanted[m])

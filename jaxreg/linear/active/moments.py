@@ -1,0 +1,101 @@
+"""Certificates of squared error from second moments, once those are proven to be the data's.
+
+Objective, dual and residuals of squared error are functions of the second moments alone. Where there are many more
+rows than columns they cost p² a solution, not n·p. That the moments are the data's, in every training set, does
+not rest on the code that made them, by blocks, halves and differences: random vectors tell (`proven`).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._programs import program
+from jaxreg.linear.active.grams import Store
+from jaxreg.linear.active.judge import by_set, columns_of, gap_of_squares, of_sets, summary
+from jaxreg.linear.active.sides import sides
+from jaxreg.linear.columns import Columns, Data
+from jaxreg.linear.null import Correlations, Null
+
+VECTORS = 8
+"""Random vectors for all training sets together; each has one at least."""
+MANY, CACHED = 4, 512
+"""Rows for each column from which moments are used, and up to how many columns they stay in a cache."""
+EXACT = 1e-10
+"""Largest difference, as a share of a vector's sum of absolute values: a million times its rounding."""
+
+
+def many_rows(n: int, p: int) -> bool:
+    """Whether moments are the shorter way: p² a solution, against 2np, but read anew for each training set."""
+    return 2 * n >= p and (n >= MANY * p or p <= CACHED)
+
+
+def proven(store: Store, data: Data) -> bool:
+    """Whether moments times random vectors are what the data themselves make of these, in every training set.
+
+    A wrong entry shows with probability one, by the size of the error times a normal variable.
+
+    Source: Freivalds (1977), "Probabilistic machines can use less running time", IFIP Congress 77.
+    """
+    many, p = store.columns.shift.shape
+    count = max(1, VECTORS // many)
+    vectors = np.random.default_rng(0).normal(size=(many, count, 1 + p))
+    vectors[..., 0] = 0
+    return bool(_agree(store.columns, store.moments, data, vectors) <= EXACT)
+
+
+@program()
+def _agree(columns: Columns, moments: jax.Array, data: Data, vectors: jax.Array) -> jax.Array:
+    vectors = jnp.where(columns.free[:, None], vectors, 0)
+    truth = columns.correlate(data.weights[:, None] * columns.predict(vectors))
+    found = _product(columns, moments, vectors[..., 1:]).look()
+    error = jnp.where(columns.free[:, None, 1:], jnp.abs(found - truth), 0)
+    size = jnp.max(jnp.sum(jnp.abs(vectors), axis=2))
+    return jnp.max(error) / size
+
+
+def _product(columns: Columns, moments: jax.Array, x: jax.Array) -> Correlations:
+    """Standardized Grams times x (F, P, p)."""
+    inverse = jnp.where(columns.free[:, 1:], 1 / columns.scale, 0)
+    slopes = x * inverse[:, None]
+    raw = jnp.einsum("fpc,fcd->fpd", slopes, moments, precision="highest")
+    total = jnp.sum(columns.shift[:, None] * slopes, axis=2, keepdims=True)
+    return Correlations(raw, total, columns.shift, inverse)
+
+
+@program(static=("width",))
+def judge_by_moments(
+    null: Null,
+    columns: Columns,
+    moments: jax.Array,
+    place: jax.Array,
+    l1: jax.Array,
+    l2: jax.Array,
+    factor: jax.Array,
+    b: jax.Array,
+    first: jax.Array,
+    *,
+    width: int,
+) -> tuple[jax.Array, ...]:
+    """As `judge_by_rows`, from moments (F, p, p) of all columns in order, where every column is penalized.
+
+    With c the null model's correlations and G the Gram, the gradient is Gb − c, and the residual's square its null
+    value and bᵀ(Gb − c) − cᵀb.
+    """
+    many = b.shape[1]
+    null, moments = of_sets(first, many, null, moments)
+    columns = columns_of(columns, first, many)
+    b = by_set(b)
+    x = b[..., 1:]
+    product = _product(columns, moments, x)
+    gradient = product._replace(raw=product.raw + (null.gradient * columns.scale)[:, None])
+    found = sides((l1, l2), factor, gradient, null.gradient, jnp.zeros(b.shape[:2]), b, place, width)
+    astray = b[..., 0] - null.coef[:, :1]
+    orthogonal = (
+        2 * null.primal[:, None] + found.along + jnp.einsum("fpc,fc->fp", x, null.gradient, precision="highest")
+    )
+    # Of a perfect fit nothing is left but rounding.
+    orthogonal = jnp.maximum(orthogonal, 0)
+    square = orthogonal + jnp.square(astray)
+    gap = gap_of_squares(square, orthogonal, found)
+    residual = jnp.maximum(found.residual, jnp.abs(astray))
+    return summary(null, l1, l2, gap, residual, square, gradient, found.excess)
