@@ -308,6 +308,7 @@ def stratified_path():
     return X, (time, event, start, x[path["stratum"]]), uneven_weights(len(X)), penalty, path
 
 
+@pytest.mark.slow
 def test_elastic_net_with_strata_and_start_times_agrees_with_glmnet(x64):
     """Weights and penalty factors too: both are stationary here, and to 1e-6 the same."""
     X, target, weight, penalty, path = stratified_path()
