@@ -21,8 +21,8 @@ from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import Dense, Design, Views, over_rows
 
-ROWS = 1024
-"""Rows multiplied at a time, which bounds the weighted copy."""
+BLOCK, LEAST_ROWS, MOST_ROWS = 2**17, 256, 1024
+"""Entries, and rows, multiplied at a time: a block and its weighted copy stay in a core's cache."""
 PANELS = 4
 """Panels that the symmetric half of a Gram is made in, if they have `LEAST` columns at least."""
 LEVEL = 10
@@ -96,7 +96,8 @@ def find_split(weights: np.ndarray) -> Split | None:
 
 def second_moments(left: jax.Array, right: jax.Array, weights: jax.Array, split: Split | None) -> jax.Array:
     """Σᵢ w_fi left_i right_iᵀ of every training set, (F, a, b), for left (n, a) and right (n, b)."""
-    return _of_sets(lambda rows, weight: dot(rows(left).T, rows(right) * weight[:, None]), weights, split)
+    block = _rows(left.shape[1])
+    return _of_sets(lambda rows, weight: dot(rows(left).T, rows(right) * weight[:, None]), weights, split, block)
 
 
 def own_moments(x: jax.Array, weights: jax.Array, split: Split | None) -> jax.Array:
@@ -110,12 +111,16 @@ def own_moments(x: jax.Array, weights: jax.Array, split: Split | None) -> jax.Ar
         weighted = part * weight[:, None]
         return tuple(dot(part[:, a:b].T, weighted[:, a:]) for a, b in itertools.pairwise(cuts))
 
-    found = _of_sets(panels, weights, split)
+    found = _of_sets(panels, weights, split, _rows(p))
     upper = jnp.concatenate([jnp.pad(m, ((0, 0), (0, 0), (a, 0))) for a, m in zip(cuts, found, strict=False)], axis=1)
     return jnp.triu(upper) + jnp.triu(upper, 1).mT
 
 
-def _of_sets(product: Callable[[Rows, jax.Array], Any], weights: jax.Array, split: Split | None) -> Any:
+def _rows(p: int) -> int:
+    return min(MOST_ROWS, max(LEAST_ROWS, BLOCK // p))
+
+
+def _of_sets(product: Callable[[Rows, jax.Array], Any], weights: jax.Array, split: Split | None, block: int) -> Any:
     """Sums over the rows of every training set, stacked, of what `product` makes of some rows and their weights."""
     if split is None:
 
@@ -124,7 +129,7 @@ def _of_sets(product: Callable[[Rows, jax.Array], Any], weights: jax.Array, spli
                 rows = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=size)
                 return product(rows, rows(weight))
 
-            return over_rows(weight.size, ROWS, part)
+            return over_rows(weight.size, block, part)
 
         return jax.lax.map(whole, weights)
 
