@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.linear.active.judge import judge, judge_by_rows
@@ -92,7 +93,7 @@ def certify(
     place = np.zeros(p, dtype=np.int64)
     used = np.flatnonzero(np.asarray(columns.free)[:, 1:].max(axis=0))
     place[index[used]] = 1 + used
-    unseen = dataclasses.replace(columns, x=np.zeros((0, 0)))
+    unseen = dataclasses.replace(columns, x=jnp.zeros((0, 0)))
 
     def certify_part(task: tuple[int, int]) -> list[np.ndarray]:
         first, at = task
