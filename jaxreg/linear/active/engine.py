@@ -69,13 +69,14 @@ def _assemble(problem: Problem, pieces: list[Piece], tol: float) -> Fits:
     for piece in pieces:
         ever[piece.working[piece.b[..., 1:].any(axis=(0, 1, 2))]] = True
     index = np.flatnonzero(ever)
-    place = np.cumsum(ever) - 1
-    slopes = []
-    for piece in pieces:
-        part = np.zeros((*piece.b.shape[:3], index.size))
-        mine = ever[piece.working]
-        part[..., place[piece.working[mine]]] = piece.b[..., 1:][..., mine]
-        slopes.append(part)
+    ends = np.cumsum([len(piece.b) for piece in pieces])
+    slopes = np.empty((ends[-1], *pieces[0].b.shape[1:3], index.size))
+    for piece, end in zip(pieces, ends, strict=True):
+        # A zero stands first, for columns that the piece lacks.
+        place = np.zeros(p, dtype=int)
+        place[piece.working] = 1 + np.arange(piece.working.size)
+        b = np.concatenate([np.zeros_like(piece.b[..., :1]), piece.b[..., 1:]], axis=3)
+        np.take(b, place[index], axis=3, out=slopes[end - len(b) : end], mode="clip")
     intercept, gap, kkt, deviance, steps, df = (
         np.concatenate(parts)
         for parts in ([q.b[..., 0] for q in pieces], *([q[k] for q in pieces] for k in (2, 3, 4, 5, 6)))
@@ -83,4 +84,4 @@ def _assemble(problem: Problem, pieces: list[Piece], tol: float) -> Fits:
     measure = np.where(np.isnan(gap), kkt, gap)
     result = np.where(measure <= tol, Result.CONVERGED, np.where(steps >= 500, Result.MAX_STEPS, Result.STALLED))
     result = np.where(np.isfinite(measure), result, Result.DIVERGED)
-    return Fits(index, intercept, np.concatenate(slopes), gap, kkt, deviance, result.astype(np.int32), steps, df)
+    return Fits(index, intercept, slopes, gap, kkt, deviance, result.astype(np.int32), steps, df)

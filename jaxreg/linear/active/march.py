@@ -30,7 +30,7 @@ CHUNK = 10
 LONG_CHUNK = 50
 """The same where nothing is screened."""
 SPARE = 64
-"""Room for columns that enter: one and a half times as many as the last chunk brought, and these. With a ridge, as
+"""Room for columns that enter: one and a quarter times as many as the last chunk brought, and these. With a ridge, as
 many as it brought, and half of these: a width too many costs such a lane more than another round."""
 MANY = 224
 """Most missing columns added at once to a working set that is not twice as wide."""
@@ -172,7 +172,7 @@ class March:
             most = active.size + grown + SPARE // 2
         else:
             # A lasso has no more active columns than there are rows; some of them change.
-            most = min(active.size + 3 * grown // 2 + SPARE, int(self.rows[m]) + active.size // 4)
+            most = min(active.size + 5 * grown // 4 + SPARE, int(self.rows[m]) + active.size // 4)
         self.active[m] = active.size
         width = self._width(min(most, int(np.count_nonzero(near >= 1))))
         # What is in the store costs little more, and what the lane had last nothing: they fill what room there is.
