@@ -29,7 +29,7 @@ EXACT = {
     "SLOPECV": {"eps": 0.3, "tol": 1e-13},
 }
 """For the check that a weight of 2 is a row twice, to 1e-7: without this, fits end at the default tolerance of 1e-6."""
-SLOW = ("Ridge",)
+SLOW = ("Lasso", "Ridge")
 """Estimators that are checked where there is time; the others before a release."""
 ALONE = (name for name in face.__all__ if hasattr(getattr(face, name), "fit"))
 ESTIMATORS = sorted(name for name in ALONE if not issubclass(getattr(face, name), MetaEstimatorMixin))
