@@ -59,6 +59,21 @@ def test_certificates_by_rows_and_by_moments_are_the_general_one(n, p, intercept
             np.testing.assert_allclose(getattr(moments, name), getattr(general, name), rtol=tol, atol=1e-12)
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_moments_are_proven_in_any_unit(unit, x64):
+    """Without standardizing, what is a large error depends on the columns."""
+    n = 300
+    weights = np.concatenate([np.ones((1, n)), np.arange(n) % 4 != np.arange(4)[:, None]])
+    x, y = gaussian(n, 20, 0.5)
+    data = linear_data(unit * x, y, jr.Squared(), jr.L2(), None, None, None)
+    at = make_problem(data, jr.Squared(), weights, True, False)
+    store = full_store(at.design, at.views, at.data, find_split(np.asarray(at.data.weights)), True, gram=True)
+    assert proven(store, at.data)
+    for f, i, j in ((0, 0, 1), (4, 7, 7), (2, 19, 0)):
+        spoilt = store.moments.at[f, i, j].add(1e-6 * unit**2)
+        assert not proven(dataclasses.replace(store, moments=spoilt), at.data)
+
+
 def test_folds_by_downdating_equal_folds_by_themselves(x64):
     n, p = 300, 20
     folds = np.arange(n) % 4 != np.arange(4)[:, None]

@@ -23,12 +23,12 @@ from jaxreg.losses import Squared
 
 BLOCK = 2**22
 """Entries of the largest temporary array: 32 MiB in float64."""
+GROUP = 2**18
+"""The same, below which training sets are judged several at a time."""
 SHOWN = 256
 """Fewest columns that a training set's coefficients are gathered on, unless there are fewer."""
 DEAR = 64
 """What gathering a column costs beside leaving it out of one prediction."""
-GROUP = 2**18
-"""The same, below which training sets are judged several at a time."""
 
 
 class Certificate(NamedTuple):
@@ -99,16 +99,16 @@ def certify(
         first, at = task
         which = np.minimum(np.arange(at, at + block), length - 1)
         strengths = l1[:, which], l2[:, which], problem.factor
-        part, sets = b[which, first : first + size], np.int64(first)
+        part, start = b[which, first : first + size], np.int64(first)
         whole = np.ascontiguousarray(part) if by_rows else part
         if moments is not None:
-            answer = judge_by_moments(problem.null, unseen, moments, place, *strengths, whole, sets, width=width)
+            answer = judge_by_moments(problem.null, unseen, moments, place, *strengths, whole, start, width=width)
         elif by_rows:
-            answer = judge_by_rows(problem.data, problem.null, columns, place, *strengths, whole, sets, width=width)
+            answer = judge_by_rows(problem.data, problem.null, columns, place, *strengths, whole, start, width=width)
         else:
             about = problem.design, problem.views, problem.loss, problem.data, problem.null
             some, where, narrow = _narrowed(columns, place, part, shown[first])
-            answer = judge(*about, some, where, *strengths, narrow, sets, width=width)
+            answer = judge(*about, some, where, *strengths, narrow, start, width=width)
         return [np.asarray(field) for field in answer]
 
     found = found or Certificate.blank(length, many * ratios, p)

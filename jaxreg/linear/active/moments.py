@@ -21,7 +21,7 @@ VECTORS = 8
 MANY, CACHED = 4, 512
 """Rows for each column from which moments are used, and up to how many columns they stay in a cache."""
 EXACT = 1e-10
-"""Largest difference, as a share of a vector's sum of absolute values: a million times its rounding."""
+"""Largest difference, as a share of the lengths of columns and combined vector: a million times its rounding."""
 
 
 def many_rows(n: int, p: int) -> bool:
@@ -49,8 +49,11 @@ def _agree(columns: Columns, moments: jax.Array, data: Data, vectors: jax.Array)
     truth = columns.correlate(data.weights[:, None] * columns.predict(vectors))
     found = _product(columns, moments, vectors[..., 1:]).look()
     error = jnp.where(columns.free[:, None, 1:], jnp.abs(found - truth), 0)
-    size = jnp.max(jnp.sum(jnp.abs(vectors), axis=2))
-    return jnp.max(error) / size
+    # Columns need not be standardized: a share of what their lengths allow.
+    squares = (jnp.diagonal(moments, axis1=1, axis2=2) - jnp.square(columns.shift)) / jnp.square(columns.scale)
+    length = jnp.sqrt(jnp.maximum(squares, 0))[:, None]
+    most = length * jnp.sum(jnp.abs(vectors[..., 1:]) * length, axis=2, keepdims=True)
+    return jnp.max(jnp.where(error > 0, error / most, 0))
 
 
 def _product(columns: Columns, moments: jax.Array, x: jax.Array) -> Correlations:
