@@ -11,13 +11,26 @@ from jaxreg.linear.active.grams import PANELS, find_split, own_moments, second_m
 from jaxreg.linear.active.inner import Quadratic, minimize
 from jaxreg.linear.active.tableau import Tableau, rearranged
 from jaxreg.linear.active.walk import walk
+from jaxreg.linear.arguments import linear_data
 from jaxreg.linear.columns import Data
+from jaxreg.path import make_problem
 from tests.problems import balanced_folds, gaussian, uneven_weights
 
 
 def stationarity(gram, linear, kink, ridge, b):
     gradient = np.einsum("bij,bj->bi", gram, b) + ridge * b - linear
     return np.where(b == 0, np.maximum(np.abs(gradient) - kink, 0), np.abs(gradient + kink * np.sign(b))).max(axis=1)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.1])
+def test_active_columns_stay_in_the_working_set(x64, ridge):
+    """Where columns depend on each other there may be more of them than rows."""
+    x, y = gaussian(40, 600, 0.5)
+    data = linear_data(x, y, jr.Squared(), jr.L1(), None, None, None)
+    lams = np.linspace(1, 0.1, 20)[None]
+    here = march.March(make_problem(data, jr.Squared(), np.ones((1, 40)), True, True), lams, ridge * lams, 1e-6)
+    here.b[0, 1 : 1 + 150] = 1.0
+    assert set(range(150)) <= set(here._candidates(0, 0.9, ridge).tolist())
 
 
 @pytest.mark.parametrize("ridge", [0.0, 1e-3])

@@ -174,7 +174,7 @@ class March:
             # A lasso has no more active columns than there are rows; some of them change.
             most = min(active.size + 5 * grown // 4 + SPARE, int(self.rows[m]) + active.size // 4)
         self.active[m] = active.size
-        width = self._width(min(most, int(np.count_nonzero(near >= 1))))
+        width = self._width(max(active.size, min(most, int(np.count_nonzero(near >= 1)))))
         # What is in the store costs little more, and what the lane had last nothing: they fill what room there is.
         near = np.where((near >= 1) | (self.slot >= 0), near, -1)
         near[self.last[m]] = np.maximum(near[self.last[m]], 0.999)
