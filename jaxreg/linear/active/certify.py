@@ -60,13 +60,14 @@ def certify(
     columns: Columns,
     b: np.ndarray,
     found: Certificate | None = None,
-    sets: Collection[int] | None = None,
+    lanes: Collection[int] | None = None,
     moments: jax.Array | None = None,
 ) -> Certificate:
     """Certify solutions b (L, F, R, 1 + w) for strengths (R, L) in every training set.
 
-    Coefficients of columns that are not among `columns` are zero. Works through blocks of λ, and few training sets at
-    a time: that bounds the memory, and what a core works on stays in its cache.
+    Coefficients of columns that are not among `columns` are zero. Works through blocks of λ, and few lanes (training
+    sets, where all their ratios are judged together) at a time: that bounds the memory, and what a core works on
+    stays in its cache.
 
     Args:
         problem: data and null models.
@@ -75,20 +76,25 @@ def certify(
         columns: those that b is of.
         b: intercepts and slopes.
         found: an earlier certificate, to be brought up to date.
-        sets: training sets where b has changed since; all of them unless told.
+        lanes: those, numbered by training set and ratio, where b has changed since; all of them unless told.
         moments: second moments (F, p, p) of all columns, `proven`, in place of the data.
     """
-    (n, p), (length, many, ratios, _) = problem.design.shape, b.shape
+    (n, p), (length, sets, ratios, _) = problem.design.shape, b.shape
     index = np.asarray(columns.index)
     by_rows = isinstance(problem.loss, Squared) and np.array_equal(index, np.arange(p))
-    work = ratios * (p if by_rows else max(n, p))
+    # With all columns at hand the ratios of a training set share its products; else each lane is judged by itself.
+    each = ratios if by_rows else 1
+    b = b.reshape(length, -1, each, b.shape[3])
+    many = b.shape[1]
+    strengths = tuple(np.tile(s.reshape(-1, each, length), (sets, 1, 1)) for s in (l1, l2))
+    work = each * (p if by_rows else max(n, p))
     block = max(1, -(-length // -(-length * work // BLOCK)))
     size = min(many, max(1, GROUP // (block * work)))
-    # As many groups for each core, and as few sets in them as serve: the last one judges some of others' again.
+    # As many groups for each core, and as few in them as serve: what fills up the last one is judged twice.
     groups = -(-many // size)
     size = -(-many // (groups + -groups % cores() if groups > 1 else 1))
     on_cpu = next(iter(problem.data.target.devices())).platform == "cpu"
-    width = columns_at_once(size * block * ratios, p, on_cpu)
+    width = columns_at_once(size * block * each, p, on_cpu)
     # Where each column of X stands in b; 0, the intercept's place, if nowhere.
     place = np.zeros(p, dtype=np.int64)
     used = np.flatnonzero(np.asarray(columns.free)[:, 1:].max(axis=0))
@@ -96,39 +102,44 @@ def certify(
     unseen = dataclasses.replace(columns, x=jnp.zeros((0, 0)))
 
     def certify_part(task: tuple[int, int]) -> list[np.ndarray]:
-        first, at = task
+        group, at = task
         which = np.minimum(np.arange(at, at + block), length - 1)
-        strengths = l1[:, which], l2[:, which], problem.factor
-        part, start = b[which, first : first + size], np.int64(first)
-        whole = np.ascontiguousarray(part) if by_rows else part
+        mine = chosen[group]
+        of = mine if by_rows else mine // ratios
+        about = *(s[mine][..., which] for s in strengths), problem.factor
+        part = b[which[:, None], mine]
         if moments is not None:
-            answer = judge_by_moments(problem.null, unseen, moments, place, *strengths, whole, start, width=width)
+            answer = judge_by_moments(problem.null, unseen, moments, place, *about, part, of, width=width)
         elif by_rows:
-            answer = judge_by_rows(problem.data, problem.null, columns, place, *strengths, whole, start, width=width)
+            answer = judge_by_rows(problem.data, problem.null, columns, place, *about, part, of, width=width)
         else:
-            about = problem.design, problem.views, problem.loss, problem.data, problem.null
-            some, where, narrow = _narrowed(columns, place, part, shown[first])
-            answer = judge(*about, some, where, *strengths, narrow, start, width=width)
+            data = problem.design, problem.views, problem.loss, problem.data, problem.null
+            some, where, narrow = _narrowed(columns, place, part, shown[group])
+            answer = judge(*data, some, where, *about, narrow, of, width=width)
         return [np.asarray(field) for field in answer]
 
-    found = found or Certificate.blank(length, many * ratios, p)
-    firsts = sorted({min(first, many - size) for first in range(0, many, size)})
-    firsts = [first for first in firsts if sets is None or any(first <= f < first + size for f in sets)]
-    tasks = list(itertools.product(firsts, range(0, length, block)))
-    shown = {first: _shown(b[:, first : first + size]) for first in firsts} if not by_rows else {}
+    found = found or Certificate.blank(length, sets * ratios, p)
+    units = np.arange(many) if lanes is None else np.unique(np.asarray(list(lanes), dtype=np.int64) // each)
+    # Lanes of one ratio have many columns in common.
+    units = units if by_rows else units[np.argsort(units % ratios, kind="stable")]
+    filled = np.pad(units, (0, -units.size % size), mode="edge")
+    chosen = filled.reshape(-1, size)
+    tasks = list(itertools.product(range(len(chosen)), range(0, length, block)))
+    shown = [] if by_rows else [_shown(b[:, mine]) for mine in chosen]
 
     def kind(task: tuple[int, int]) -> tuple:
-        held = shown[task[0]].size if shown else p
-        return by_rows, moments is None, type(problem.loss), n, p, held, many, ratios, block, size
+        held = p if by_rows else shown[task[0]].size
+        return by_rows, moments is None, type(problem.loss), n, p, held, sets, each, block, size
 
-    for (first, at), answer in zip(tasks, in_threads(certify_part, tasks, kind), strict=True):
-        lanes, rows = slice(first * ratios, (first + size) * ratios), slice(at, min(at + block, length))
+    for (group, at), answer in zip(tasks, in_threads(certify_part, tasks, kind), strict=True):
+        mine = (chosen[group][:, None] * each + np.arange(each)).ravel()
+        rows = slice(at, min(at + block, length))
         for k in range(3):
-            found[k][rows, lanes] = answer[k].reshape(block, -1)[: rows.stop - at]
+            found[k][rows, mine] = answer[k].reshape(block, -1)[: rows.stop - at]
         excess, last, before = answer[3:]
-        found.excess[lanes] = excess if at == 0 else np.maximum(found.excess[lanes], excess)
-        found.before[lanes] = found.last[lanes] if block == 1 and at > 0 else before
-        found.last[lanes] = last
+        found.excess[mine] = excess if at == 0 else np.maximum(found.excess[mine], excess)
+        found.before[mine] = found.last[mine] if block == 1 and at > 0 else before
+        found.last[mine] = last
     return found
 
 

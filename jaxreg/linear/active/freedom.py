@@ -37,10 +37,14 @@ def degrees_of_freedom(
     Zou (2005) for the elastic net.
     """
     active = b[:, 1:] != 0
-    if not l2.any() or index.size == 0:
+    if l2.any():
+        # Without a kink every column that varies is active, at whatever value.
+        active = active | (l1 == 0)[:, None]
+    if not l2.any() or not active.any():
         return active.sum(axis=1).astype(np.float64)
-    # Without a kink every column that varies is active, at whatever value.
-    active = active | (l1 == 0)[:, None]
+    # Other training sets and l1 ratios have active columns of their own.
+    used = active.any(axis=0)
+    index, b, active = index[used], b[:, np.r_[True, used]], active[:, used]
     n, p = problem.design.shape
     size = bucket(index.size, p)
     first = jax.tree.map(lambda leaf: leaf[:1], problem.views)

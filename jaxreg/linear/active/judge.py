@@ -19,20 +19,14 @@ ROWS_BLOCK = 2**18
 """Entries of residuals worked on at a time, so that they stay in the cache."""
 
 
-def of_sets(first: jax.Array, size: int, *trees: Any) -> tuple[Any, ...]:
-    """The training sets' slices, from `first` on, of trees with a leading axis of training sets."""
-    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, size), trees)
+def of_sets(which: jax.Array, *trees: Any) -> tuple[Any, ...]:
+    """What trees with a leading axis of training sets have of those in `which`."""
+    return jax.tree.map(lambda leaf: leaf[which], trees)
 
 
-def columns_of(columns: Columns, first: jax.Array, size: int) -> Columns:
-    """Columns as the training sets from `first` on see them."""
-    return dataclasses.replace(
-        columns,
-        **{
-            name: jax.lax.dynamic_slice_in_dim(getattr(columns, name), first, size)
-            for name in ("shift", "scale", "free")
-        },
-    )
+def columns_of(columns: Columns, which: jax.Array) -> Columns:
+    """Columns as the training sets in `which` see them."""
+    return dataclasses.replace(columns, **{name: getattr(columns, name)[which] for name in ("shift", "scale", "free")})
 
 
 @program(static=("width",))
@@ -48,18 +42,17 @@ def judge(
     l2: jax.Array,
     factor: jax.Array,
     b: jax.Array,
-    first: jax.Array,
+    which: jax.Array,
     *,
     width: int,
 ) -> tuple[jax.Array, ...]:
-    """The fields of a `Certificate` for coefficients b (L, G, R, 1 + w) of the G training sets from `first` on.
+    """The fields of a `Certificate` for coefficients b (L, G, R, 1 + w) of the training sets `which` (G,).
 
-    `place` (p,) says where in b each column of X stands, 0 if nowhere; l1 and l2 are strengths (R, L); `width`
+    `place` (p,) says where in b each column of X stands, 0 if nowhere; l1 and l2 are strengths (G, R, L); `width`
     is that of blocks of columns.
     """
-    many = b.shape[1]
-    views, null, weights = of_sets(first, many, views, null, data.weights)
-    data, columns = data._replace(weights=weights), columns_of(columns, first, many)
+    views, null, weights = of_sets(which, views, null, data.weights)
+    data, columns = data._replace(weights=weights), columns_of(columns, which)
     b = by_set(b)
     # A row that is held out may be predicted beyond all bounds.
     eta = jnp.where(data.weights[:, None] > 0, columns.predict(b) + data.offset, 0)
@@ -93,7 +86,7 @@ def judge_by_rows(
     l2: jax.Array,
     factor: jax.Array,
     b: jax.Array,
-    first: jax.Array,
+    which: jax.Array,
     *,
     width: int,
 ) -> tuple[jax.Array, ...]:
@@ -105,8 +98,8 @@ def judge_by_rows(
     ever whole in memory.
     """
     many, m = b.shape[1], null.basis.shape[2]
-    null, weights = of_sets(first, many, null, data.weights)
-    data, columns = data._replace(weights=weights), columns_of(columns, first, many)
+    null, weights = of_sets(which, null, data.weights)
+    data, columns = data._replace(weights=weights), columns_of(columns, which)
     b = by_set(b)
     count = b.shape[1]
     x = jnp.where(place > 0, b[..., place], 0)
@@ -158,6 +151,11 @@ def gap_of_squares(square: jax.Array, orthogonal: jax.Array, found: Sides) -> ja
     return jnp.maximum(jnp.min(jnp.nan_to_num(gaps, nan=jnp.inf), axis=0), 0)
 
 
+def flat(strengths: jax.Array) -> jax.Array:
+    """Strengths (F, R, L) as (F, L · R)."""
+    return strengths.mT.reshape(len(strengths), -1)
+
+
 def by_set(b: jax.Array) -> jax.Array:
     """Coefficients (L, F, R, d) as (F, L · R, d)."""
     length, many, ratios, d = b.shape
@@ -175,11 +173,11 @@ def summary(
     excess: jax.Array,
 ) -> tuple[jax.Array, ...]:
     """The fields of a `Certificate`, from values (F, L · R), gradients, and what exceeds (F, R, p)."""
-    many, (ratios, length), p = gap.shape[0], l1.shape, excess.shape[-1]
+    (many, ratios, length), p = l1.shape, excess.shape[-1]
     size = jnp.max(jnp.abs(null.gradient), axis=1)
     kkt = residual / jnp.where(size > 0, size, 1)[:, None]
     # Without a penalty no scaling makes a dual point feasible: the residual alone judges.
-    gap = jnp.where((l1 + l2).T.reshape(-1) > 0, gap / null.primal[:, None], jnp.nan)
+    gap = jnp.where(flat(l1 + l2) > 0, gap / null.primal[:, None], jnp.nan)
     end = [gradient.of_rows(slice(k * ratios, (k + 1) * ratios)) for k in (length - 1, max(length - 2, 0))]
     each = (part.reshape(many, length, ratios).transpose(1, 0, 2) for part in (gap, kkt, deviance))
     return *each, *(part.reshape(-1, p) for part in (excess, *end))

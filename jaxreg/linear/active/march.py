@@ -128,9 +128,7 @@ class March:
             full = self._spread(wanted, found_b, l1.shape)
             by_set = full.reshape(len(full), self.sets, self.ratios, -1)
             strengths = l1[:, : self.ratios].T, l2[:, : self.ratios].T
-            found = certify(
-                self.problem, *strengths, self.store.columns, by_set, found, {self.f[m] for m in todo}, self.moments
-            )
+            found = certify(self.problem, *strengths, self.store.columns, by_set, found, todo, self.moments)
             todo = []
             for m in lanes if self.everything is None else ():
                 lost = screen.missing(found.excess[m], 10 * precision[m] * self.scale[m], wanted[m])

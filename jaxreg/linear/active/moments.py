@@ -75,7 +75,7 @@ def judge_by_moments(
     l2: jax.Array,
     factor: jax.Array,
     b: jax.Array,
-    first: jax.Array,
+    which: jax.Array,
     *,
     width: int,
 ) -> tuple[jax.Array, ...]:
@@ -84,9 +84,8 @@ def judge_by_moments(
     With c the null model's correlations and G the Gram, the gradient is Gb − c, and the residual's square its null
     value and bᵀ(Gb − c) − cᵀb.
     """
-    many = b.shape[1]
-    null, moments = of_sets(first, many, null, moments)
-    columns = columns_of(columns, first, many)
+    null, moments = of_sets(which, null, moments)
+    columns = columns_of(columns, which)
     b = by_set(b)
     x = b[..., 1:]
     product = _product(columns, moments, x)

@@ -52,7 +52,7 @@ def sides(
     """What `ElasticNet` and its conjugate say, in closed form.
 
     Args:
-        strengths: of absolute value and square, each (R, L).
+        strengths: of absolute value and square, each (F, R, L).
         factor: penalty factors (p,).
         gradient: of the loss for P solutions, which run over strengths, then ratios.
         null: the null models', (F, p).
@@ -61,8 +61,8 @@ def sides(
         place: where in b each column stands, 0 if nowhere, (p,).
         width: columns worked on at a time.
     """
-    one, two = (s.T.reshape(-1, 1) for s in strengths)
-    (many, _, p), (ratios, length) = gradient.raw.shape, strengths[0].shape
+    (many, ratios, length), p = strengths[0].shape, gradient.raw.shape[2]
+    one, two = (s.mT.reshape(many, -1, 1) for s in strengths)
     inverse = jnp.where(factor > 0, 1 / jnp.where(factor > 0, factor, 1), 0)
 
     def block(first: jax.Array | int, fresh: jax.Array | int) -> tuple[jax.Array, ...]:
@@ -97,7 +97,7 @@ def sides(
         most, residual = (jnp.max(found[k], axis=0) for k in (2, 4))
         head = jnp.moveaxis(parts[:-1], 0, 2).reshape(many, ratios, -1)
         excess = jnp.concatenate([head, parts[-1][..., head.shape[-1] - p :]], axis=-1)
-    one, two = one[:, 0], two[:, 0]
+    one, two = one[..., 0], two[..., 0]
     hard = jnp.where(most <= one * (1 + 8 * jnp.finfo(most.dtype).eps), 0, jnp.inf)
     conjugate = jnp.where(two > 0, beyond / jnp.where(two > 0, two, 1), hard)
     return Sides(value, conjugate, jnp.where(most <= one, 1, one / most), along, residual, excess)

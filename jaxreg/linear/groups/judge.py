@@ -64,8 +64,8 @@ def certify(
     about = problem.design, problem.views, problem.loss, problem.data, problem.null, columns, place, penalty
 
     def part(first: int) -> list[np.ndarray]:
-        mine = np.ascontiguousarray(b[:, first : first + size])
-        return [np.asarray(field) for field in _judge(*about, lams, problem.factor, mine, np.int64(first))]
+        which = first + np.arange(size)
+        return [np.asarray(field) for field in _judge(*about, lams, problem.factor, b[:, which], which)]
 
     found = found or Certificate.blank(length, many, p, tuple(outputs))
     firsts = sorted({min(first, many - size) for first in range(0, many, size)})
@@ -93,12 +93,11 @@ def _judge(
     lams: jax.Array,
     factor: jax.Array,
     b: jax.Array,
-    first: jax.Array,
+    which: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    """The fields of a `Certificate` of the training sets from `first` on, for b (L, G, 1 + w, …)."""
-    many = b.shape[1]
-    views, null, weights = of_sets(first, many, views, null, data.weights)
-    data, columns = data._replace(weights=weights), columns_of(columns, first, many)
+    """The fields of a `Certificate` of the training sets `which` (G,), for b (L, G, 1 + w, …)."""
+    views, null, weights = of_sets(which, views, null, data.weights)
+    data, columns = data._replace(weights=weights), columns_of(columns, which)
     b = jnp.swapaxes(b, 0, 1)
     eta = columns.predict(b) + data.offset
     eta = jnp.where(alike(data.weights[:, None], eta) > 0, eta, 0)
