@@ -11,6 +11,9 @@ import jax.numpy as jnp
 from jaxreg.linear.active.tableau import dot, invert
 
 BLOCK = 32
+"""Rows eliminated at a time: by themselves, a loop of so many steps."""
+LARGE = {256: 64, 512: 128}
+"""The same for matrices larger than so many rows, which it costs more to go over than to eliminate a larger block."""
 
 
 def solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
@@ -44,9 +47,11 @@ def inverse_diagonal(matrix: jax.Array) -> jax.Array:
     Array([0.6666667, 0.6666667], dtype=float32)
     """
     rest, found = matrix[:, :0], matrix[0, :0]  # of L⁻¹, the rows to come in the columns up to here
+    block = max((LARGE[k] for k in LARGE if k < matrix.shape[0]), default=BLOCK)
     while matrix.shape[0] > 0:
-        size = min(BLOCK, matrix.shape[0])
-        corner, side = invert(matrix[:size, :size]), matrix[size:, :size]
+        size = min(block, matrix.shape[0])
+        corner, side = matrix[:size, :size], matrix[size:, :size]
+        corner = invert(corner) if size <= 2 * BLOCK else solve(corner, jnp.eye(size, dtype=matrix.dtype))
         part = jnp.concatenate([rest[:size], jnp.eye(size, dtype=matrix.dtype)], axis=1)
         head = dot(corner, part)
         found = jnp.pad(found, (0, size)) + jnp.sum(part * head, axis=0)

@@ -26,11 +26,15 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def in_threads(
-    function: Callable[[Task], Any], tasks: Sequence[Task], signature: Callable[[Task], Hashable]
+    function: Callable[[Task], Any],
+    tasks: Sequence[Task],
+    signature: Callable[[Task], Hashable],
+    size: Callable[[Task], float] | None = None,
 ) -> list[Any]:
     """Run every task, in double precision; answers come in the tasks' order.
 
-    The first task of each signature runs alone, so that no two threads compile the same program.
+    The first task of each signature runs alone, so that no two threads compile the same program. Where tasks are of
+    different size the largest are begun first, so that no thread is left with a large one at the end.
     """
 
     def run(task: Task) -> Any:
@@ -45,6 +49,8 @@ def in_threads(
                 done[k] = run(task)
                 _ready.add(key)
     rest = [k for k in range(len(tasks)) if k not in done]
+    if size is not None:
+        rest.sort(key=lambda k: -size(tasks[k]))
     if len(rest) == 1:
         done[rest[0]] = run(tasks[rest[0]])
     else:

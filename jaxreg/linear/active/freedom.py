@@ -8,14 +8,17 @@ import numpy as np
 
 from jaxreg._programs import program
 from jaxreg.linear import definite
+from jaxreg.linear.active.grams import own_moments
 from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Columns, bucket, gather
 from jaxreg.linear.problem import Problem
 from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Squared
 
-FITS = 10
-"""Fits worked on together, which have about as many active columns."""
+FITS, FEW = 10, 4
+"""Fits worked on together, which have about as many active columns; the same where these are more than `WIDE`."""
+WIDE = 512
+"""Active columns up to which widths of systems are powers of two; above, three quarters of these as well."""
 
 
 def degrees_of_freedom(
@@ -77,12 +80,16 @@ def degrees_of_freedom(
         return np.asarray((_by_samples if by_samples else _by_columns)(about, order, chosen, shrinkage, each[which]))
 
     def width(which: np.ndarray) -> int:
-        return bucket(int(count[which].max()), size)
+        most = int(count[which].max())
+        room = bucket(most, size)
+        return room * 3 // 4 if room > WIDE and most <= room * 3 // 4 else room
 
     by_size = np.argsort(count)
-    parts = [by_size[np.minimum(np.arange(first, first + FITS), len(b) - 1)] for first in range(0, len(b), FITS)]
+    step = FITS if count.max() <= WIDE else FEW
+    parts = [by_size[np.minimum(np.arange(first, first + step), len(b) - 1)] for first in range(0, len(b), step)]
     df = np.empty(len(b))
-    for which, found in zip(parts, in_threads(some, parts, lambda part: (n, size, width(part))), strict=True):
+    answers = in_threads(some, parts, lambda part: (n, size, width(part)), width)
+    for which, found in zip(parts, answers, strict=True):
         df[which] = found
     return df
 
@@ -96,8 +103,7 @@ def _view(columns: Columns, weight: jax.Array) -> jax.Array:
 
 @program()
 def _gram(columns: Columns, weight: jax.Array) -> jax.Array:
-    x = _view(columns, weight)
-    return dot(x.T, x)
+    return own_moments(_view(columns, weight), jnp.ones((1, weight.size)), None)[0]
 
 
 @program()

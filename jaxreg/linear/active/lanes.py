@@ -123,7 +123,7 @@ class Threads:
     def solve(self, store: Store, tasks: Sequence[Task]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Coefficients (L, 1 + w) and steps (L,) of every task; without an intercept for squared error."""
         self.prepared = {}
-        return in_threads(functools.partial(self._one, store), tasks, _signature)
+        return in_threads(functools.partial(self._one, store), tasks, _signature, lambda task: task.slots.size)
 
     def _one(self, store: Store, task: Task) -> tuple[np.ndarray, np.ndarray]:
         job = _job(task, task.width)
