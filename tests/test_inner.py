@@ -192,6 +192,21 @@ def test_one_batch_equals_threads(monkeypatch, loss, ratios):
     np.testing.assert_array_equal(batched.fold_coef != 0, one_by_one.fold_coef != 0)
 
 
+def test_single_precision_gives_way_where_it_is_not_enough(monkeypatch):
+    """Columns that are nearly copies of three, with hardly any ridge: a lane takes up double precision, and certifies."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))[:, rng.integers(0, 3, 40)] + 1e-4 * rng.normal(size=(60, 40))
+    y = x[:, :5].sum(axis=1) + 0.1 * rng.normal(size=60) + 1e4 * (x[:, 7] - x[:, 8])
+    seen, lost = [], lanes.lost
+    monkeypatch.setattr(lanes, "lost", lambda found: seen.append(lost(found)) or seen[-1])
+    for ratio, enough in ((0.5, True), (1 - 1e-6, False)):
+        path = jr.fit_path(x, y, penalty=jr.ElasticNet(l1_ratio=ratio), lam_min_ratio=1e-5, tol=1e-8)
+        assert path.gap.max() <= 1e-8
+        assert seen
+        assert any(seen) != enough
+        seen.clear()
+
+
 def test_lanes_are_as_many_as_there_is_room_for():
     class Device:
         def __init__(self, stats):

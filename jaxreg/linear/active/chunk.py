@@ -16,12 +16,14 @@ from jaxreg.losses import Loss
 
 SLOW = 0.2
 """A proximal Newton step that leaves more of the violation than this asks for a new Hessian."""
-
-
 SHORT = 0.25
 """A line search that ends below this asks for damping."""
 GENTLE, WHOLE = 1e-3, 1.0
 """First and largest damping of a Hessian whose steps fail, as a share of the curvature's bound."""
+
+
+STEPS, STEPS_ROUGH = 500, 50
+"""Most steps for one λ, and with a tableau in single precision: who needs them all had better have another."""
 
 
 class Chunk(NamedTuple):
@@ -60,7 +62,8 @@ def squared_chunk(
         ahead, g_ahead = 2 * b - b_before, 2 * g - g_before
         sound = jnp.all((ahead * b > 0) | (ahead == b))
         start, g_start = jnp.where(sound, ahead, b), jnp.where(sound, g_ahead, g)
-        found, tableau = minimize(Quadratic(gram, start, g_start + ridge * start, kink, ridge, free), tableau, tol)
+        problem = Quadratic(gram, start, g_start + ridge * start, kink, ridge, free)
+        found, tableau = minimize(problem, tableau, tol, STEPS_ROUGH if tableau.rough else STEPS)
         now = found.b, found.gradient - ridge * found.b
         return (now, (b, g), tableau), Chunk(found.b, found.violation, found.steps)
 

@@ -99,7 +99,7 @@ def minimize(problem: Quadratic, tableau: Tableau, tol: jax.Array, max_steps: in
     the walks get. The equations are solved by a tableau that follows the active set in block pivots; conjugate
     gradients, preconditioned by it, make up for a ridge that has changed, and when that takes long, or nothing moves
     as it should, the tableau is made anew. The gradient at the end is that of the Gram itself; where it is not what
-    the tableau said, the steps that follow ask the Gram too.
+    the tableau said, the steps that follow ask the Gram too. A tableau in single precision they never believe.
 
     Args:
         problem: what to minimize, and where to start. The quadratic must be positive semidefinite.
@@ -242,7 +242,7 @@ def _equations(
     drift = problem.ridge - tableau.extra
     # Where members depended on each other, rounding in the tableau is no longer small.
     shaky = ~(top * tableau.strain < SHAKY)
-    wary = wary | shaky
+    wary = wary | shaky | tableau.rough
     goal = jnp.maximum(0.05 * tol, 1e-2 * jnp.max(jnp.where(members, jnp.abs(known), 0)))
 
     def solve(known: jax.Array) -> tuple[jax.Array, jax.Array]:

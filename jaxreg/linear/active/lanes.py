@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
-from jaxreg.linear.active.chunk import Chunk, Samples, Strengths, newton_chunk, squared_chunk
+from jaxreg.linear.active.chunk import STEPS_ROUGH, Chunk, Samples, Strengths, newton_chunk, squared_chunk
 from jaxreg.linear.active.grams import Store, gram_of
 from jaxreg.linear.active.tableau import Tableau, rearranged, worth
 from jaxreg.linear.columns import Data
@@ -91,9 +91,9 @@ def _rearrange(tableau: Tableau, prepared: tuple[jax.Array, ...], job: _Job, pos
     return rearranged(tableau, prepared[0], job.strengths.l2[0] * job.strengths.factor[1:], position)
 
 
-@program(static=("width",))
-def _empty(*, width: int) -> Tableau:
-    return Tableau.empty(width)
+@program(static=("width", "rough"))
+def _empty(*, width: int, rough: bool = False) -> Tableau:
+    return Tableau.empty(width, jnp.float32 if rough else float)
 
 
 _prepare_all = jax.jit(jax.vmap(_prepare.jitted, in_axes=(None, None, 0, 0, 0)))
@@ -108,6 +108,11 @@ def _newton_all(loss: Loss, data: Data, store: Store, jobs: _Job) -> Chunk:
     return jax.vmap(_newton.jitted, in_axes=(None, None, None, 0, None))(loss, data, store, jobs, shared)
 
 
+def lost(found: Chunk) -> bool:
+    """Whether a tableau in single precision was not up to some λ."""
+    return bool(np.max(found.steps) >= STEPS_ROUGH)
+
+
 class Threads:
     """Lanes that run one by one, as many at a time as there are cores."""
 
@@ -119,6 +124,8 @@ class Threads:
         self.slots: dict[int, np.ndarray] = {}
         self.tableaus: dict[int, Tableau] = {}
         self.prepared: dict[tuple[int, bytes], Any] = {}
+        self.exacting: set[int] = set()
+        """Lanes for which single precision was not enough."""
 
     def solve(self, store: Store, tasks: Sequence[Task]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Coefficients (L, 1 + w) and steps (L,) of every task; without an intercept for squared error."""
@@ -136,16 +143,20 @@ class Threads:
             # Ratios of one training set share it, where they have the same columns.
             prepared = self.prepared[key] = _prepare(store, self.data.weights, job.f, job.take, job.real)
         tableau = self._tableau(task, prepared, job)
-        found, self.tableaus[task.lane] = _squared(prepared, job, tableau)
-        self.slots[task.lane] = task.slots
+        found, after = _squared(prepared, job, tableau)
+        if tableau.rough and lost(found):
+            self.exacting.add(task.lane)
+            found, after = _squared(prepared, job, _empty(width=task.width))
+        self.slots[task.lane], self.tableaus[task.lane] = task.slots, after
         b = np.asarray(found.b)[:, : task.slots.size]
         return np.pad(b, ((0, 0), (1, 0))), np.asarray(found.steps)
 
     def _tableau(self, task: Task, prepared: Any, job: _Job) -> Tableau:
         old, tableau = self.slots.get(task.lane), self.tableaus.get(task.lane)
         if old is None or tableau is None or task.l2.any():
-            # A changing ridge makes the last chunk's tableau as dear to use as a new one is to make.
-            return _empty(width=task.width)
+            # A changing ridge makes the last chunk's tableau as dear to use as a new one is to make. It also keeps the
+            # equations so well conditioned that single precision will do, where steps correct what they lack.
+            return _empty(width=task.width, rough=bool(task.l2.all()) and task.lane not in self.exacting)
         if tableau.members.size == task.width and np.array_equal(old, task.slots):
             return tableau
         position = _positions(old, task.slots, task.width)
@@ -227,4 +238,4 @@ def _positions(old: np.ndarray, new: np.ndarray, width: int) -> np.ndarray:
 
 
 def _signature(task: Task) -> tuple:
-    return task.width, task.l1.size
+    return task.width, task.l1.size, bool(task.l2.all())

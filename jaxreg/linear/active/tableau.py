@@ -7,7 +7,7 @@ a core.) One product with the tableau solves the equations of the members and sa
 to the gradient of all others.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,16 +46,22 @@ class Tableau(NamedTuple):
     """Largest diagonal entry that the inverse ever had: what rounding was multiplied by, even if it is long gone."""
 
     @classmethod
-    def empty(cls, d: int) -> "Tableau":
-        """No tableau yet."""
+    def empty(cls, d: int, dtype: Any = float) -> "Tableau":
+        """No tableau yet; what it will hold of M in double precision unless told."""
         block = min(BLOCK, d)
-        rows = jnp.zeros((max(block, d // GATHERED) + block, d))
+        rows = jnp.zeros((max(block, d // GATHERED) + block, d), dtype)
         none, zero = jnp.full(d, jnp.nan, float), jnp.zeros(())
-        return cls(jnp.zeros((d, d)), rows, rows, jnp.zeros((), int), jnp.zeros(d, bool), none, zero)
+        return cls(jnp.zeros((d, d), dtype), rows, rows, jnp.zeros((), int), jnp.zeros(d, bool), none, zero)
+
+    @property
+    def rough(self) -> bool:
+        """Whether it is in single precision."""
+        return self.matrix.dtype == jnp.float32
 
     def times(self, x: jax.Array) -> jax.Array:
-        """T x."""
-        return dot(self.matrix, x) - dot(dot(self.right, x), self.left)
+        """T x, in the precision of x, though not to that of it where T is in single."""
+        z = x.astype(self.matrix.dtype)
+        return (dot(self.matrix, z) - dot(dot(self.right, z), self.left)).astype(x.dtype)
 
     def diagonal(self) -> jax.Array:
         """Diagonal of T."""
@@ -74,7 +80,8 @@ class Tableau(NamedTuple):
             none = jnp.zeros_like(self.left)
             members, gathered = jnp.zeros_like(self.members), jnp.zeros_like(self.gathered)
             clean = jnp.zeros_like(self.strain)
-            return Tableau(gram + jnp.diag(extra), none, none, gathered, members, extra, clean), jnp.asarray(False)
+            matrix = (gram + jnp.diag(extra)).astype(self.matrix.dtype)
+            return Tableau(matrix, none, none, gathered, members, extra, clean), jnp.asarray(False)
 
         # A loop of at most one round: unlike a branch it leaves what it does not change where it is.
         return jax.lax.while_loop(lambda s: s[1], begin, (self, when))[0]
@@ -99,7 +106,7 @@ def exchange(tableau: Tableau, change: jax.Array) -> tuple[Tableau, jax.Array]:
     real, at = index < d, jnp.minimum(index, d - 1)
     count = jnp.sum(real)
     rows = jnp.where(real[:, None], tableau.matrix[at] - dot(tableau.left[:, at].T, tableau.right), 0)
-    core = jnp.where(real[:, None] & real, rows[:, at], jnp.eye(k))
+    core = jnp.where(real[:, None] & real, rows[:, at], jnp.eye(k, dtype=rows.dtype))
     side = jnp.where(tableau.members, 1, -1)
     columns = rows * side[at][:, None] * side
     unit = jnp.where(real[:, None], at[:, None] == jnp.arange(d), 0)
