@@ -14,6 +14,7 @@ from jaxreg.implicit import FORMED, Fixpoint, Form, attach, highest_precision, i
 from jaxreg.linear.arguments import linear_data, tolerance
 from jaxreg.linear.design import is_sparse
 from jaxreg.linear.free import free_columns
+from jaxreg.linear.threads import alone
 from jaxreg.losses import Loss, Squared
 from jaxreg.losses._base import Coupled, Joint
 from jaxreg.objective import weighted_mean
@@ -46,7 +47,8 @@ def fit_at(
     The solution comes from the engine, in float64. Arrays that come back, and derivatives, have JAX's default
     precision: turn on x64 for exact ones. Under `jit` and `vmap` the engine is called back, one problem after the
     other, and derivatives take products with all of X; `solve` and `sweep` are made for these. Callbacks know x64 as
-    JAX's global setting only, and not as a context.
+    JAX's global setting only, and not as a context. A process with one core must let XLA have two threads for that, by
+    the environment variable `NPROC=2`, set before JAX starts.
 
     Where no derivative exists, because a coefficient is about to enter or leave, that of the support found is returned.
     A fit that diverged has NaN.
@@ -69,6 +71,7 @@ def fit_at(
     Raises:
         TypeError: if something is not of its kind.
         ValueError: if shapes disagree or a value is NaN, infinite or outside its domain.
+        RuntimeError: under a transformation, where XLA has one thread: the call would wait for itself.
 
     >>> from jaxreg.datasets import load_diabetes
     >>> X, y, _ = load_diabetes()
@@ -135,6 +138,11 @@ class _How:
 
         if not is_traced(leaves):
             return tuple(map(jnp.asarray, engine(leaves)))
+        if alone():
+            raise RuntimeError(
+                "fit_at under jit, vmap or another transformation runs programs within a program, which needs two threads "
+                "of XLA, and this process has one core: set the environment variable NPROC=2 before JAX starts"
+            )
         shapes = tuple(jax.ShapeDtypeStruct(shape, kind) for kind, shape in kinds)
         return jax.pure_callback(engine, shapes, leaves, vmap_method="sequential")
 

@@ -25,6 +25,7 @@ from jaxreg import (
     fit_path,
 )
 from jaxreg import differentiable as room
+from jaxreg.linear import threads
 from tests.problems import gaussian
 
 N, P = 60, 12
@@ -101,6 +102,16 @@ def test_under_transformations():
     expected = [jax.grad(total)(lam) for lam in lams]
     np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(total)))(lams), expected, rtol=1e-3)
     np.testing.assert_allclose(jax.vmap(total)(lams), [total(lam) for lam in lams], rtol=1e-5)
+
+
+def test_one_core_is_told_what_to_do_where_it_would_wait_for_itself(monkeypatch):
+    X, y, *_ = data(Squared())
+    monkeypatch.setattr(threads, "cores", lambda: 1)
+    for told, alone in ((None, True), ("1", True), ("2", False), ("all", True)):
+        monkeypatch.delenv("NPROC", raising=False) if told is None else monkeypatch.setenv("NPROC", told)
+        assert threads.alone() == alone
+    with pytest.raises(RuntimeError, match="NPROC=2"):
+        jax.jit(lambda lam: fit_at(X, y, lam)[0])(0.1)
 
 
 def test_single_precision():

@@ -20,6 +20,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def alone() -> bool:
+    """Whether XLA has a single thread, so that a program that calls back may not wait for another program.
+
+    It has as many as there are cores, or as the environment variable NPROC says.
+    """
+    told = os.environ.get("NPROC", "")
+    return jax.default_backend() == "cpu" and (int(told) if told.isdigit() else cores()) < 2
+
+
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores())
