@@ -97,7 +97,7 @@ def find_split(weights: np.ndarray) -> Split | None:
 def second_moments(left: jax.Array, right: jax.Array, weights: jax.Array, split: Split | None) -> jax.Array:
     """Σᵢ w_fi left_i right_iᵀ of every training set, (F, a, b), for left (n, a) and right (n, b)."""
     block = _rows(left.shape[1])
-    return _of_sets(lambda rows, weight: dot(rows(left).T, rows(right) * weight[:, None]), weights, split, block)
+    return _of_sets(lambda rows, w: dot(rows(left).T, rows(right) * w[:, None]), lambda m: m, weights, split, block)
 
 
 def own_moments(x: jax.Array, weights: jax.Array, split: Split | None) -> jax.Array:
@@ -107,38 +107,65 @@ def own_moments(x: jax.Array, weights: jax.Array, split: Split | None) -> jax.Ar
     cuts = [p * k // many for k in range(many + 1)]
 
     def panels(rows: Rows, weight: jax.Array) -> tuple[jax.Array, ...]:
-        part = rows(x)
-        weighted = part * weight[:, None]
-        return tuple(dot(part[:, a:b].T, weighted[:, a:]) for a, b in itertools.pairwise(cuts))
+        part = rows(x) * jnp.sqrt(weight)[:, None]
+        return tuple(dot(part[:, a:b].T, part[:, a:]) for a, b in itertools.pairwise(cuts))
 
-    found = _of_sets(panels, weights, split, _rows(p))
-    upper = jnp.concatenate([jnp.pad(m, ((0, 0), (0, 0), (a, 0))) for a, m in zip(cuts, found, strict=False)], axis=1)
-    return jnp.triu(upper) + jnp.triu(upper, 1).mT
+    def whole(found: tuple[jax.Array, ...]) -> jax.Array:
+        rows = []
+        for k, (a, b) in enumerate(itertools.pairwise(cuts)):
+            before = [found[j][:, a - cuts[j] : b - cuts[j]].T for j in range(k)]
+            rows.append(jnp.concatenate([*before, found[k]], axis=1))
+        return jnp.concatenate(rows)
+
+    return _of_sets(panels, whole, weights, split, _rows(p))
 
 
 def _rows(p: int) -> int:
     return min(MOST_ROWS, max(LEAST_ROWS, BLOCK // p))
 
 
-def _of_sets(product: Callable[[Rows, jax.Array], Any], weights: jax.Array, split: Split | None, block: int) -> Any:
-    """Sums over the rows of every training set, stacked, of what `product` makes of some rows and their weights."""
+def _of_sets(
+    product: Callable[[Rows, jax.Array], Any],
+    whole: Callable[[Any], jax.Array],
+    weights: jax.Array,
+    split: Split | None,
+    block: int,
+) -> jax.Array:
+    """What `whole` makes, for every training set, of the sum over its rows of `product` of some rows and their weights.
+
+    Stacked, in one array that is written in place: with many training sets it is memory that takes the time.
+    """
     if split is None:
 
-        def whole(weight: jax.Array) -> Any:
+        def of_set(weight: jax.Array) -> Any:
             def part(first: jax.Array | int, size: int) -> Any:
                 rows = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=size)
                 return product(rows, rows(weight))
 
-            return over_rows(weight.size, block, part)
+            return whole(over_rows(weight.size, block, part))
 
-        return jax.lax.map(whole, weights)
+        return jax.lax.map(of_set, weights)
+    rows, share, kept = split.rows, split.weights, split.kept
 
-    def from_all(held: jax.Array) -> jax.Array:
-        total = jnp.sum(held, axis=0)
-        return jnp.concatenate([total[None], (total - held[: split.kept.size]) / split.kept[:, None, None]])
+    def held(k: jax.Array | int) -> jax.Array:
+        return whole(product(lambda x: x[rows[k]], share[k]))
 
-    blocks = jax.lax.map(lambda part: product(lambda x: x[part[0]], part[1]), (split.rows, split.weights))
-    return jax.tree.map(from_all, blocks)
+    def put(out: jax.Array, k: jax.Array | int, found: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_update_index_in_dim(out, found, k, 0)
+
+    def add(k: jax.Array, out: jax.Array) -> jax.Array:
+        found = held(k)
+        return put(out.at[0].add(found), k + 1, found)
+
+    def without(k: jax.Array, out: jax.Array) -> jax.Array:
+        return put(out, k + 1, (out[0] - out[k + 1]) / kept[k])
+
+    # First the moments of all rows and of those held out, then those of the rest; a last block may be held out by none.
+    shape = jax.eval_shape(held, 0)
+    out = jax.lax.fori_loop(0, kept.size, add, jnp.zeros((1 + kept.size, *shape.shape), shape.dtype))
+    for k in range(kept.size, len(rows)):
+        out = out.at[0].add(held(k))
+    return jax.lax.fori_loop(0, kept.size, without, out)
 
 
 def full_store(design: Design, views: Views, data: Data, split: Split | None, intercept: bool, *, gram: bool) -> Store:

@@ -21,6 +21,8 @@ from jaxreg.linear.columns import Data
 from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Loss, Squared
 
+WIDE = 768
+"""Columns from which lanes without a ridge have a tableau in single precision, too."""
 ROOM = 0.7
 """Share of an accelerator's free memory that a batch of lanes may take."""
 
@@ -86,9 +88,12 @@ def _newton(loss: Loss, data: Data, store: Store, job: _Job, shared: jax.Array |
     return newton_chunk(loss, samples, free, job.strengths, job.start, job.tol)
 
 
-@program()
-def _rearrange(tableau: Tableau, prepared: tuple[jax.Array, ...], job: _Job, position: jax.Array) -> Tableau:
-    return rearranged(tableau, prepared[0], job.strengths.l2[0] * job.strengths.factor[1:], position)
+@program(static=("rough",))
+def _rearrange(
+    tableau: Tableau, prepared: tuple[jax.Array, ...], job: _Job, position: jax.Array, *, rough: bool = False
+) -> Tableau:
+    extra = job.strengths.l2[0] * job.strengths.factor[1:]
+    return rearranged(tableau, prepared[0], extra, position, jnp.float32 if rough else float)
 
 
 @program(static=("width", "rough"))
@@ -151,18 +156,24 @@ class Threads:
         b = np.asarray(found.b)[:, : task.slots.size]
         return np.pad(b, ((0, 0), (1, 0))), np.asarray(found.steps)
 
+    def _rough(self, task: Task) -> bool:
+        """Whether single precision will do, as steps in double make good what it lacks.
+
+        A ridge keeps the equations well conditioned. Without one there is less to gain, and only in wide systems.
+        """
+        return (bool(task.l2.all()) or task.width >= WIDE) and task.lane not in self.exacting
+
     def _tableau(self, task: Task, prepared: Any, job: _Job) -> Tableau:
-        old, tableau = self.slots.get(task.lane), self.tableaus.get(task.lane)
+        old, tableau, rough = self.slots.get(task.lane), self.tableaus.get(task.lane), self._rough(task)
         if old is None or tableau is None or task.l2.any():
-            # A changing ridge makes the last chunk's tableau as dear to use as a new one is to make. It also keeps the
-            # equations so well conditioned that single precision will do, where steps correct what they lack.
-            return _empty(width=task.width, rough=bool(task.l2.all()) and task.lane not in self.exacting)
-        if tableau.members.size == task.width and np.array_equal(old, task.slots):
+            # A changing ridge makes the last chunk's tableau as dear to use as a new one is to make.
+            return _empty(width=task.width, rough=rough)
+        if tableau.members.size == task.width and tableau.rough == rough and np.array_equal(old, task.slots):
             return tableau
         position = _positions(old, task.slots, task.width)
         if worth(int((position[: task.slots.size] < 0).sum()), int((task.start[1:] != 0).sum())):
-            return _rearrange(tableau, prepared, job, position)
-        return _empty(width=task.width)
+            return _rearrange(tableau, prepared, job, position, rough=rough)
+        return _empty(width=task.width, rough=rough)
 
 
 class Batch:

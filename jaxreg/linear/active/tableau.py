@@ -126,7 +126,7 @@ def exchange(tableau: Tableau, change: jax.Array) -> tuple[Tableau, jax.Array]:
     return tableau, change & ~exchanged
 
 
-def rearranged(tableau: Tableau, gram: jax.Array, extra: jax.Array, position: jax.Array) -> Tableau:
+def rearranged(tableau: Tableau, gram: jax.Array, extra: jax.Array, position: jax.Array, dtype: Any = None) -> Tableau:
     """The tableau of other variables: the new i-th was the position[i]-th, or is new where that is negative.
 
     Args:
@@ -134,6 +134,7 @@ def rearranged(tableau: Tableau, gram: jax.Array, extra: jax.Array, position: ja
         gram: Q of the new ones, (e, e).
         extra: beside its diagonal, for those that are new, (e,).
         position: (e,).
+        dtype: of the new one; as the old one's unless told.
     """
     known, e = position >= 0, position.size
     at = jnp.maximum(position, 0)
@@ -145,6 +146,8 @@ def rearranged(tableau: Tableau, gram: jax.Array, extra: jax.Array, position: ja
     old = tableau.with_members(tableau.members & stays).folded()
     members = old.members[at] & known
     extra = jnp.where(known, old.extra[at], extra)
+    dtype = dtype or old.matrix.dtype
+    old, gram = old._replace(matrix=old.matrix.astype(dtype)), gram.astype(dtype)
     kept = known[:, None] & known
     matrix = jnp.where(kept, old.matrix[at][:, at], 0)
     size = min(NEW, e)
@@ -157,14 +160,14 @@ def rearranged(tableau: Tableau, gram: jax.Array, extra: jax.Array, position: ja
         solved = dot(inside, matrix.T)
         # Of members M_AA⁻¹M_AE, of others that are in place M_NA M_AA⁻¹M_AE; among themselves the new ones come last.
         rows = jnp.where(members, solved, columns - solved)
-        core = gram[index][:, index] - dot(solved, inside.T) + jnp.diag(extra[jnp.minimum(index, e - 1)])
+        core = gram[index][:, index] - dot(solved, inside.T) + jnp.diag(extra[jnp.minimum(index, e - 1)].astype(dtype))
         rows = rows.at[:, index].set(core, mode="drop")
         matrix = matrix.at[:, index].set(jnp.where(members, -rows, rows).T, mode="drop")
         matrix = matrix.at[index].set(rows, mode="drop")
         return matrix, new.at[index].set(False, mode="drop")
 
     matrix, _ = jax.lax.while_loop(lambda s: jnp.any(s[1]), insert, (matrix, ~known))
-    return Tableau.empty(e)._replace(matrix=matrix, members=members, extra=extra, strain=old.strain)
+    return Tableau.empty(e, dtype)._replace(matrix=matrix, members=members, extra=extra, strain=old.strain)
 
 
 def worth(new: int, members: int) -> bool:
