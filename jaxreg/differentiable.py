@@ -140,8 +140,8 @@ class _How:
             return tuple(map(jnp.asarray, engine(leaves)))
         if alone():
             raise RuntimeError(
-                "fit_at under jit, vmap or another transformation runs programs within a program, for which XLA needs two "
-                "threads, and this process has one core: set the environment variable NPROC=2 before JAX starts"
+                "fit_at under jit, vmap or another transformation runs programs within a program, for which XLA needs "
+                "two threads, and this process has one core: set the environment variable NPROC=2 before JAX starts"
             )
         shapes = tuple(jax.ShapeDtypeStruct(shape, kind) for kind, shape in kinds)
         return jax.pure_callback(engine, shapes, leaves, vmap_method="sequential")

@@ -7,8 +7,9 @@ import pytest
 
 import jaxreg as jr
 from jaxreg.linear.active import lanes, march
-from jaxreg.linear.active.grams import PANELS, find_split, own_moments, second_moments
+from jaxreg.linear.active.grams import PANELS, own_moments, second_moments
 from jaxreg.linear.active.inner import Quadratic, minimize
+from jaxreg.linear.active.split import find_split
 from jaxreg.linear.active.tableau import Tableau, rearranged
 from jaxreg.linear.active.walk import walk
 from jaxreg.linear.arguments import linear_data

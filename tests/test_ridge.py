@@ -7,9 +7,10 @@ import pytest
 
 import jaxreg as jr
 from jaxreg.linear.active.certify import certify
-from jaxreg.linear.active.grams import find_split, full_store
+from jaxreg.linear.active.grams import full_store
 from jaxreg.linear.active.moments import proven
 from jaxreg.linear.active.ridge import fit_ridge
+from jaxreg.linear.active.split import find_split
 from jaxreg.linear.arguments import linear_data
 from jaxreg.linear.columns import gather
 from jaxreg.path import make_problem

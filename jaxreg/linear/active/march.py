@@ -10,9 +10,10 @@ import numpy as np
 
 from jaxreg.linear.active import screen
 from jaxreg.linear.active.certify import Certificate, certify
-from jaxreg.linear.active.grams import empty_store, extend, find_split, full_store
+from jaxreg.linear.active.grams import empty_store, extend, full_store
 from jaxreg.linear.active.lanes import Task, make_lanes
 from jaxreg.linear.active.moments import many_rows, proven
+from jaxreg.linear.active.split import find_split
 from jaxreg.linear.columns import bucket
 from jaxreg.linear.problem import Piece, Problem
 from jaxreg.losses import Squared

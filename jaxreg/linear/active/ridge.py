@@ -14,7 +14,8 @@ import numpy as np
 from jaxreg._threads import one_lapack_thread
 from jaxreg.linear.active.certify import certify
 from jaxreg.linear.active.chunk import Samples, Strengths, newton_chunk
-from jaxreg.linear.active.grams import Split, find_split, own_moments
+from jaxreg.linear.active.grams import own_moments
+from jaxreg.linear.active.split import Split, find_split
 from jaxreg.linear.columns import Columns, Data, gather
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.null import correlate_views

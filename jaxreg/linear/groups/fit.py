@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxreg._result import Result
-from jaxreg.linear.active.grams import empty_store, extend, find_split, full_store
+from jaxreg.linear.active.grams import empty_store, extend, full_store
 from jaxreg.linear.active.screen import MARGIN
+from jaxreg.linear.active.split import find_split
 from jaxreg.linear.assess import good, null_coefficients
 from jaxreg.linear.columns import bucket
 from jaxreg.linear.groups import again
