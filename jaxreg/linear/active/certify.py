@@ -99,7 +99,7 @@ def certify(
     place = np.zeros(p, dtype=np.int64)
     used = np.flatnonzero(np.asarray(columns.free)[:, 1:].max(axis=0))
     place[index[used]] = 1 + used
-    unseen = dataclasses.replace(columns, x=jnp.zeros((0, 0)))
+    unseen = columns if moments is None else dataclasses.replace(columns, x=jnp.zeros((0, 0)))
 
     def certify_part(task: tuple[int, int]) -> list[np.ndarray]:
         group, at = task

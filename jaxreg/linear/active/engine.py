@@ -8,6 +8,7 @@ from jaxreg._result import Result
 from jaxreg.linear.active.march import March
 from jaxreg.linear.active.ridge import fit_ridge
 from jaxreg.linear.problem import Fits, Piece, Problem
+from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Squared
 
 
@@ -71,16 +72,19 @@ def _assemble(problem: Problem, pieces: list[Piece], tol: float) -> Fits:
     index = np.flatnonzero(ever)
     ends = np.cumsum([len(piece.b) for piece in pieces])
     slopes = np.empty((ends[-1], *pieces[0].b.shape[1:3], index.size))
-    for piece, end in zip(pieces, ends, strict=True):
-        # A zero stands first, for columns that the piece lacks.
+    intercept = np.concatenate([piece.b[..., 0] for piece in pieces])
+
+    def put(task: tuple[Piece, int]) -> None:
+        piece, end = task
+        b = piece.b if piece.b.flags.writeable else piece.b.copy()
+        # A zero stands first, where the intercept was, for columns that the piece lacks.
+        b[..., 0] = 0
         place = np.zeros(p, dtype=int)
         place[piece.working] = 1 + np.arange(piece.working.size)
-        b = np.concatenate([np.zeros_like(piece.b[..., :1]), piece.b[..., 1:]], axis=3)
         np.take(b, place[index], axis=3, out=slopes[end - len(b) : end], mode="clip")
-    intercept, gap, kkt, deviance, steps, df = (
-        np.concatenate(parts)
-        for parts in ([q.b[..., 0] for q in pieces], *([q[k] for q in pieces] for k in (2, 3, 4, 5, 6)))
-    )
+
+    in_threads(put, list(zip(pieces, ends, strict=True)), lambda _: "assemble")
+    gap, kkt, deviance, steps, df = (np.concatenate([piece[k] for piece in pieces]) for k in (2, 3, 4, 5, 6))
     measure = np.where(np.isnan(gap), kkt, gap)
     result = np.where(measure <= tol, Result.CONVERGED, np.where(steps >= 500, Result.MAX_STEPS, Result.STALLED))
     result = np.where(np.isfinite(measure), result, Result.DIVERGED)
