@@ -137,6 +137,19 @@ def test_the_ridge_grid_spans_the_degrees_of_freedom():
         assert df[-1] >= 0.97 * min(x.shape[1], x.shape[0] - 1)
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e4, 1e12])
+@pytest.mark.parametrize("penalty", [jr.L1(), jr.ElasticNet(l1_ratio=0.5)], ids=["lasso", "net"])
+def test_columns_in_any_unit(penalty, size):
+    """Unstandardized columns of size 10⁴ and more went beyond all steps, and missed the tolerance by far."""
+    x, y = gaussian(60, 20, 0.5)
+    path = jr.fit_path(size * x, y, penalty=penalty, lams=10, standardize=False)
+    assert path.gap.max() <= 1e-6
+    assert path.stats["steps"].max() <= 10
+    if isinstance(penalty, jr.L1):
+        expected = jr.fit_path(x, y, penalty=penalty, lams=10, standardize=False)
+        np.testing.assert_allclose(size * path.coef, expected.coef, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize("correlation", [0.0, 0.95])
 @pytest.mark.parametrize("loss", [jr.Squared(), jr.Logistic()], ids=lambda loss: type(loss).__name__)
 def test_near_saturation_is_still_certified(loss, correlation):

@@ -1,5 +1,6 @@
 """The engine: every λ, l1 ratio and training set of a linear model, certified."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,9 @@ from jaxreg.linear.active.ridge import fit_ridge
 from jaxreg.linear.problem import Fits, Piece, Problem
 from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Squared
+
+LARGE = 8
+"""Root mean square of the largest column, up to which, and from whose inverse on, columns are left as they are."""
 
 
 def fit(
@@ -28,6 +32,10 @@ def fit(
         tol: bound on the relative duality gap (on the relative residual where there is no gap).
         report: called with the number of λ done and their total.
     """
+    unit = _unit(problem, l2)
+    if unit != 1:
+        fits = fit(_in_units(problem, unit), l1 / unit, l2 / unit**2, tol, report)
+        return fits._replace(slopes=fits.slopes / unit)
     kinked = l1.any(axis=1)
     if kinked.any() and not kinked.all():
         # A ratio of 0 keeps every column active: apart from the others, so that it does not widen their systems.
@@ -49,6 +57,24 @@ def fit(
             if report is not None:
                 report(min(first + march.size, length), length)
     return _assemble(problem, pieces, tol)
+
+
+def _unit(problem: Problem, l2: np.ndarray) -> float:
+    """Power of two by which columns must be divided for the largest mean square, with its ridge, to be near 1.
+
+    Tableaus add ones to numbers of that size: of unstandardized columns of size 10⁴ they would keep nothing.
+    """
+    ridge = np.sqrt(np.max(l2) * np.max(problem.factor))
+    largest = float(max(np.max(np.asarray(problem.views.largest)), ridge))
+    return 1.0 if largest == 0 or 1 / LARGE <= largest <= LARGE else 2.0 ** round(float(np.log2(largest)))
+
+
+def _in_units(problem: Problem, unit: float) -> Problem:
+    """The same problem, with the columns in other units."""
+    views, null = problem.views, problem.null
+    views = dataclasses.replace(views, scale=views.scale * unit, largest=views.largest / unit)
+    coef = null.coef.at[:, 1:].multiply(unit)
+    return dataclasses.replace(problem, views=views, null=null._replace(gradient=null.gradient / unit, coef=coef))
 
 
 def _merge(parts: list[Fits], order: np.ndarray) -> Fits:

@@ -26,6 +26,8 @@ class Views:
     """(F, p), 1 where columns are not standardized or constant."""
     varies: jax.Array
     """(F, p), False for a column that is constant, or zero without an intercept: its coefficient is 0."""
+    largest: jax.Array
+    """(F,) largest root mean square of a column, centred and scaled."""
 
 
 @program()
@@ -37,4 +39,6 @@ def make_views(design: Design, sample_weight: jax.Array, intercept: Any, standar
     # divide by.
     varies = (variance > 0) | (~intercept & (mean != 0))
     scale = jnp.where((variance > 0) & standardize, jnp.sqrt(variance), 1)
-    return Views(weights, jnp.where(intercept, mean, 0), scale, varies)
+    size = jnp.sqrt(variance + jnp.where(intercept, 0, jnp.square(mean))) / scale
+    largest = jnp.max(jnp.where(varies, size, 0), axis=1)
+    return Views(weights, jnp.where(intercept, mean, 0), scale, varies, largest)
