@@ -150,6 +150,21 @@ def test_columns_in_any_unit(penalty, size):
         np.testing.assert_allclose(size * path.coef, expected.coef, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("strength", [1e5, 1e9])
+@pytest.mark.parametrize("loss", [jr.Squared(), jr.Logistic()], ids=lambda loss: type(loss).__name__)
+def test_a_ridge_of_any_strength(loss, strength):
+    """b = c/λ as λ → ∞, c the null model's correlations: with units for the ridge's sake, without an end to them."""
+    x, y = gaussian(60, 20, 0.5)
+    y = y if isinstance(loss, jr.Squared) else (y > 0).astype(float)
+    path = jr.fit_path(x, y, loss=loss, penalty=jr.ElasticNet(l1_ratio=1e-16), lams=strength / np.array([1, 3, 10]))
+    assert path.gap.max() <= 1e-6
+    assert path.kkt.max() <= 1e-6
+    known = (x - x.mean(axis=0)).T @ y / len(y) / x.var(axis=0)
+    np.testing.assert_allclose(
+        path.coef * path.lams[:, None], np.broadcast_to(known, path.coef.shape), rtol=1e-3, atol=1e-4
+    )
+
+
 @pytest.mark.parametrize("correlation", [0.0, 0.95])
 @pytest.mark.parametrize("loss", [jr.Squared(), jr.Logistic()], ids=lambda loss: type(loss).__name__)
 def test_near_saturation_is_still_certified(loss, correlation):

@@ -14,6 +14,8 @@ from jaxreg.losses import Squared
 
 LARGE = 8
 """Root mean square of the largest column, up to which, and from whose inverse on, columns are left as they are."""
+LARGE_RIDGE = 100
+"""The same of the root of a ridge's strength."""
 
 
 def fit(
@@ -62,9 +64,10 @@ def fit(
 def _unit(problem: Problem, l2: np.ndarray) -> float:
     """Power of two by which columns must be divided for the largest mean square, with its ridge, to be near 1.
 
-    Tableaus add ones to numbers of that size: of unstandardized columns of size 10⁴ they would keep nothing.
+    Tableaus add ones to numbers of that size: of unstandardized columns of size 10⁴ they would keep nothing. In units
+    the intercept's residual, which has none, weighs as if columns were of size 1.
     """
-    ridge = np.sqrt(np.max(l2) * np.max(problem.factor))
+    ridge = np.sqrt(np.max(l2) * np.max(problem.factor)) * LARGE / LARGE_RIDGE
     largest = float(max(np.max(np.asarray(problem.views.largest)), ridge))
     return 1.0 if largest == 0 or 1 / LARGE <= largest <= LARGE else 2.0 ** round(float(np.log2(largest)))
 
