@@ -113,3 +113,30 @@ def test_a_design_is_a_pytree(pair):
     leaves, structure = jax.tree.flatten(design)
     again = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in leaves])
     np.testing.assert_array_equal(ask("gather", again, np.arange(P), np.zeros(P)), X)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int16])
+def test_a_matrix_is_stored_whole_wherever_it_begins(kind, first, order, x64, monkeypatch):
+    """In several blocks, from memory aligned to all there is to align to, and to one entry only."""
+    monkeypatch.setattr("jaxreg.linear.design._memory.BLOCK", 100)
+    memory = (100 * np.random.default_rng(0).normal(size=1 + N * P)).astype(kind)
+    X = memory[first : first + N * P].reshape((N, P), order=order)
+    for rounded in (False, True):
+        design = as_design(X, rounded=(rounded, rounded))
+        assert design.X.dtype == (np.float32 if kind is np.float32 else np.float64)
+        np.testing.assert_array_equal(design.X[:N, :P], X)
+        assert not design.X[:, P:].any()
+
+
+def test_what_is_not_finite_is_found_in_any_block_and_type(x64, monkeypatch):
+    monkeypatch.setattr("jaxreg.linear.design._memory.BLOCK", 100)
+    X = np.full((N, P), 1e308)
+    as_design(X)  # a sum that is infinite is no entry that is
+    X[-1, -1] = np.inf
+    with pytest.raises(ValueError, match=f"X has 1 NaN or infinite entries, the first at row {N - 1}, column {P - 1}"):
+        as_design(X)
+    X[-1, -1] = 1
+    with pytest.raises(ValueError, match="X has 999 NaN or infinite entries, the first at row 0, column 0"):
+        as_design(X, np.float32)

@@ -11,6 +11,7 @@ from jaxreg._programs import program
 from jaxreg.linear import sizes
 from jaxreg.linear.design._base import Design
 from jaxreg.linear.design._dense import Dense
+from jaxreg.linear.design._memory import placed
 from jaxreg.linear.design._sparse import Sparse
 
 SPARSE = 0.5
@@ -37,10 +38,11 @@ def as_design(X: Any, dtype: Any = None, *, rounded: tuple[bool, bool] = (False,
     dtype = _storage(array, dtype)
     if isinstance(array, jax.Array) and _in_memory(array):
         array = np.asarray(array)  # without a copy, and what follows needs no program for its shape
-    finite = _is_finite(array) if isinstance(array, jax.Array) else np.isfinite(array).all()
+    stored, finite = _stored(array, dtype, rounded)
     if not finite:
-        _refuse(*np.nonzero(~np.isfinite(np.asarray(array, dtype=np.float64))))
-    return _dense(array, dtype, rounded)
+        with np.errstate(over="ignore"):
+            _refuse(*np.nonzero(~np.isfinite(np.asarray(array).astype(dtype))))
+    return Dense(stored)
 
 
 def is_sparse(X: Any) -> bool:
@@ -75,13 +77,13 @@ def _rounded(shape: tuple[int, int], rounded: tuple[bool, bool]) -> tuple[int, i
     return n, p
 
 
-def _dense(X: Any, dtype: np.dtype, rounded: tuple[bool, bool]) -> Dense:
+def _stored(X: Any, dtype: np.dtype, rounded: tuple[bool, bool]) -> tuple[jax.Array, Any]:
     size = _rounded(X.shape, rounded) if X.size * dtype.itemsize <= sizes.COPIED else X.shape
     if isinstance(X, jax.Array):
         stored = jnp.asarray(X, dtype)
-        return Dense(stored if size == X.shape else _filled_up(stored, size=size))
+        return stored if size == X.shape else _filled_up(stored, size=size), _is_finite(stored)
     # A NumPy array goes to the device without a program of its own.
-    return Dense(jax.device_put(sizes.fill_up(X.astype(dtype, copy=False), *size)))
+    return placed(X, dtype, size)
 
 
 @program(static=("size",))
@@ -104,7 +106,7 @@ def _sparse(X: Any, dtype: np.dtype, rounded: tuple[bool, bool]) -> Design:
     if max(columns.nnz, *X.shape) >= 2**31:
         raise ValueError(f"X has shape {X.shape} and {columns.nnz} nonzero entries; each must be below 2**31")
     if columns.nnz > SPARSE * X.shape[0] * X.shape[1]:
-        return _dense(columns.toarray(), dtype, rounded)
+        return Dense(_stored(columns.toarray(), dtype, rounded)[0])
     rows, all_columns = _rounded(X.shape, rounded)
     # Columns and rows that fill up have no entries.
     indptr = np.pad(columns.indptr, (0, all_columns - X.shape[1]), mode="edge")
