@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
+from jaxreg.linear.active.blas import moments_by_blas, worth_blas
 from jaxreg.linear.active.split import Split
 from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Columns, Data
@@ -139,8 +140,10 @@ def full_store(design: Design, views: Views, data: Data, split: Split | None, in
         x, center = design.X, np.zeros_like(mean)
     else:
         x, center = _centered(design, mean), mean
-    store = _full(x, views, data, split, intercept, center, gram=gram)
-    return dataclasses.replace(store, columns=dataclasses.replace(store.columns, x=x))
+    by_blas = gram and split is None and worth_blas(x, data.weights)
+    store = _full(x, views, data, split, intercept, center, gram=gram, moments=gram and not by_blas)
+    moments = moments_by_blas(x, data.weights) if by_blas else store.moments
+    return dataclasses.replace(store, columns=dataclasses.replace(store.columns, x=x), moments=moments)
 
 
 @program()
@@ -148,9 +151,17 @@ def _centered(design: Design, center: jax.Array) -> jax.Array:
     return design.gather(None, center)
 
 
-@program(static=("gram",))
+@program(static=("gram", "moments"))
 def _full(
-    x: jax.Array, views: Views, data: Data, split: Split | None, intercept: jax.Array, center: jax.Array, *, gram: bool
+    x: jax.Array,
+    views: Views,
+    data: Data,
+    split: Split | None,
+    intercept: jax.Array,
+    center: jax.Array,
+    *,
+    gram: bool,
+    moments: bool,
 ) -> Store:
     """The store of x, but for x itself: a program would copy it."""
     many, p = views.mean.shape
@@ -158,9 +169,8 @@ def _full(
     free = jnp.concatenate([first, views.varies], axis=1)
     columns = Columns(x, views.mean - center, views.scale, free, jnp.arange(p))
     without = dataclasses.replace(columns, x=jnp.zeros((0, 0)))
-    if not gram:
-        return Store(without, jnp.zeros((many, 0, 0)), jnp.zeros((many, 0)))
-    return Store(without, own_moments(x, data.weights, split), _linear(columns, data, intercept))
+    linear = _linear(columns, data, intercept) if gram else jnp.zeros((many, 0))
+    return Store(without, own_moments(x, data.weights, split) if moments else jnp.zeros((many, 0, 0)), linear)
 
 
 def _linear(columns: Columns, data: Data, intercept: jax.Array) -> jax.Array:
