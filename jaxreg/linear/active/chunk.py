@@ -77,6 +77,12 @@ def squared_chunk(
     return found, tableau
 
 
+def _ahead(b: jax.Array, before: jax.Array) -> jax.Array:
+    """Where two solutions lead on a straight line; entries whose sign would change on the way stay."""
+    ahead = 2 * b - before
+    return jnp.where(ahead * b > 0, ahead, b)
+
+
 class Samples(NamedTuple):
     """What one training set sees: columns x (n, w) with shift and scale (w,), target, offset and weights (n,).
 
@@ -149,16 +155,16 @@ def newton_chunk(
     """
     weights, target = samples.weights, samples.target
 
-    def step(carry: _Newton, strength: tuple[jax.Array, jax.Array]) -> tuple[_Newton, Chunk]:
-        kink, ridge = (s * strengths.factor for s in strength)
+    def step(carry: tuple, strength: tuple[jax.Array, jax.Array]) -> tuple[tuple, Chunk]:
+        (before, earlier), (kink, ridge) = carry, (s * strengths.factor for s in strength)
+        begin = _ahead(before.b, earlier)
 
         def value(b: jax.Array, eta: jax.Array) -> jax.Array:
             # A row that is held out may be predicted beyond all bounds.
             fit = jnp.sum(jnp.where(weights > 0, weights * loss.value(eta, target), 0))
             return fit + jnp.sum(kink * jnp.abs(b) + 0.5 * ridge * b**2)
 
-        def placed(state: _Newton, b: jax.Array) -> _Newton:
-            eta = samples.predict(b) + samples.offset
+        def placed(state: _Newton, b: jax.Array, eta: jax.Array) -> _Newton:
             slope = jnp.where(weights > 0, weights * loss.derivative(eta, target), 0)
             g = samples.correlate(slope) + ridge * b
             return state._replace(b=b, eta=eta, g=g, violation=violation(b, g, kink, free))
@@ -199,7 +205,8 @@ def newton_chunk(
             failed = ~sound | (t < 1e-8)
             # A full step ends on the model's exact zeros; b + 1·(b' − b) would not.
             whole = jnp.where(t == 1, found.b, b + t * move)
-            after = placed(state, jnp.where(failed, b, whole))
+            # What predictions have gathered of rounding is gone at the next λ.
+            after = placed(state, jnp.where(failed, b, whole), jnp.where(failed, eta, eta + t * eta_move))
             harder = jnp.clip(10 * state.damping, GENTLE, WHOLE)
             softer = jnp.where(state.damping > GENTLE, 0.1 * state.damping, 0)
             damping = jnp.where(failed | (t < SHORT), harder, jnp.where(t == 1, softer, state.damping))
@@ -214,9 +221,10 @@ def newton_chunk(
             )
 
         zero = jnp.asarray(0)
-        first = placed(carry._replace(steps=zero, rounds=zero, stalled=jnp.asarray(False)), carry.b)
+        first = before._replace(steps=zero, rounds=zero, stalled=jnp.asarray(False))
+        first = placed(first, begin, samples.predict(begin) + samples.offset)
         end = jax.lax.while_loop(lambda s: (s.violation > tol) & ~s.stalled & (s.rounds < max_rounds), body, first)
-        return end, Chunk(end.b, end.violation, end.steps)
+        return (end, before.b), Chunk(end.b, end.violation, end.steps)
 
     d, n = start.size, target.size
     b, yes, zero = jnp.where(free, start, 0), jnp.asarray(True), jnp.asarray(0)
@@ -233,4 +241,4 @@ def newton_chunk(
         zero,
         ~yes,
     )
-    return jax.lax.scan(step, carry, (strengths.l1, strengths.l2))[1]
+    return jax.lax.scan(step, (carry, b), (strengths.l1, strengths.l2))[1]
