@@ -56,12 +56,13 @@ class Columns:
             return jnp.swapaxes(flat.reshape(many, count, k, -1), 2, 3)
         slopes = b[..., 1:] / self.scale[:, None]
         level = b[..., :1] - jnp.sum(self.shift[:, None] * slopes, axis=2, keepdims=True)
-        return dot(slopes.reshape(-1, slopes.shape[2]), self.x.T).reshape(*b.shape[:2], -1) + level
+        return dot(slopes.reshape(-1, slopes.shape[2]), self.x.T).reshape(*b.shape[:2], len(self.x)) + level
 
     def correlate(self, rows: jax.Array) -> jax.Array:
         """Inner products (F, C, w) of every training set's rows (F, C, n) with its standardized columns."""
         total = jnp.sum(rows, axis=2, keepdims=True)
-        raw = dot(rows.reshape(-1, rows.shape[2]), self.x).reshape(*rows.shape[:2], -1)
+        many, count, n = rows.shape
+        raw = dot(rows.reshape(many * count, n), self.x).reshape(many, count, -1)
         return (raw - total * self.shift[:, None]) / self.scale[:, None]
 
 

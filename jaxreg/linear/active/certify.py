@@ -122,8 +122,7 @@ def certify(
     units = np.arange(many) if lanes is None else np.unique(np.asarray(list(lanes), dtype=np.int64) // each)
     # Lanes of one ratio have many columns in common.
     units = units if by_rows else units[np.argsort(units % ratios, kind="stable")]
-    filled = np.pad(units, (0, -units.size % size), mode="edge")
-    chosen = filled.reshape(-1, size)
+    chosen = units[np.minimum(np.arange(-(-units.size // size) * size), units.size - 1)].reshape(-1, size)
     tasks = list(itertools.product(range(len(chosen)), range(0, length, block)))
     shown = [] if by_rows else [_shown(b[:, mine]) for mine in chosen]
 
@@ -150,7 +149,9 @@ def _shown(b: np.ndarray) -> np.ndarray:
     width = max(SHOWN, bucket(used.size, many))
     if count * (many - width) < DEAR * width:
         return np.arange(many)
-    return np.pad(used, (0, width - used.size), constant_values=-1)
+    shown = np.full(width, -1)
+    shown[: used.size] = used
+    return shown
 
 
 def _narrowed(

@@ -28,8 +28,8 @@ FULL_GRAM = 2**27
 """Entries of all training sets' Grams, up to which they are made of all columns at once: 1 GiB."""
 CHUNK = 10
 """λ solved between certificates. All chunks have one length, so that the number of λ compiles nothing."""
-LONG_CHUNK = 50
-"""The same where nothing is screened."""
+LONG_CHUNKS = 50, 100
+"""The same where nothing is screened; the shorter one if that is all there are."""
 SPARE = 64
 """Room for columns that enter: one and a quarter times as many as the last chunk brought, and these. With a ridge, as
 many as it brought, and half of these: a width too many costs such a lane more than another round."""
@@ -55,7 +55,7 @@ class March:
         gram = isinstance(problem.loss, Squared)
         everything = p <= (ALL_COLUMNS if gram else FEW_COLUMNS) or not l1.all()
         self.everything = np.arange(p) if everything else None
-        self.size = LONG_CHUNK if everything else CHUNK
+        self.size = LONG_CHUNKS[len(self.l1) > LONG_CHUNKS[0]] if everything else CHUNK
         self.lanes = make_lanes(problem.loss, problem.data)
         self.split = find_split(np.asarray(problem.data.weights)) if gram else None
         if everything or (p <= MANY_COLUMNS and (self.sets * p**2 <= FULL_GRAM or not gram)):

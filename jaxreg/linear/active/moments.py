@@ -5,6 +5,8 @@ rows than columns they cost p² a solution, not n·p. That the moments are the d
 not rest on the code that made them, by blocks, halves and differences: random vectors tell (`proven`).
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,10 +16,13 @@ from jaxreg.linear.active.grams import Store
 from jaxreg.linear.active.judge import by_set, columns_of, gap_of_squares, of_sets, summary
 from jaxreg.linear.active.sides import sides
 from jaxreg.linear.columns import Columns, Data
+from jaxreg.linear.design import over_rows
 from jaxreg.linear.null import Correlations, Null
 
-VECTORS = 8
+VECTORS = 4
 """Random vectors for all training sets together; each has one at least."""
+ROWS = 1024
+"""Rows that they are multiplied by at a time: read once, for the product with them and the product back."""
 MANY, CACHED = 4, 512
 """Rows for each column from which moments are used, and up to how many columns they stay in a cache."""
 EXACT = 1e-10
@@ -46,7 +51,13 @@ def proven(store: Store, data: Data) -> bool:
 @program()
 def _agree(columns: Columns, moments: jax.Array, data: Data, vectors: jax.Array) -> jax.Array:
     vectors = jnp.where(columns.free[:, None], vectors, 0)
-    truth = columns.correlate(data.weights[:, None] * columns.predict(vectors))
+
+    def part(first: jax.Array | int, size: int) -> jax.Array:
+        some = dataclasses.replace(columns, x=jax.lax.dynamic_slice_in_dim(columns.x, first, size))
+        weights = jax.lax.dynamic_slice_in_dim(data.weights, first, size, axis=1)
+        return some.correlate(weights[:, None] * some.predict(vectors))
+
+    truth = over_rows(len(columns.x), ROWS, part)
     found = _product(columns, moments, vectors[..., 1:]).look()
     error = jnp.where(columns.free[:, None, 1:], jnp.abs(found - truth), 0)
     # Columns need not be standardized: a share of what their lengths allow.

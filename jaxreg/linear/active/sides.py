@@ -36,7 +36,10 @@ class Sides(NamedTuple):
 
 def columns_at_once(problems: int, p: int, on_cpu: bool) -> int:
     """Width of a block: all columns on an accelerator, which has no such cache and many cores to feed."""
-    return min(p, max(NARROWEST, CACHED // problems)) if on_cpu else p
+    if not on_cpu:
+        return p
+    # Blocks of one width: a last one that is not full would count columns twice.
+    return -(-p // -(-p // min(p, max(NARROWEST, CACHED // problems))))
 
 
 def sides(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 BLOCK = 16
 """Most variables exchanged by one pivot."""
@@ -18,6 +19,7 @@ GATHERED = 8
 """Rows of pivots gathered before they are worked into the matrix: one for so many of its own."""
 NEW = 64
 """New variables inserted at a time."""
+SINGLE = np.dtype(np.float32)
 
 
 class Tableau(NamedTuple):
@@ -56,7 +58,7 @@ class Tableau(NamedTuple):
     @property
     def rough(self) -> bool:
         """Whether it is in single precision."""
-        return self.matrix.dtype == jnp.float32
+        return self.matrix.dtype == SINGLE
 
     def times(self, x: jax.Array) -> jax.Array:
         """T x, in the precision of x, though not to that of it where T is in single."""
