@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ def start(suite: str, settings: dict[str, Any], merge: Path | None) -> dict[str,
                 raise SystemExit(f"{merge} was measured on another machine: {run['machine']}")
     now = datetime.datetime.now(datetime.UTC)
     name = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    command = f"python -m benchmarks.run {' '.join(sys.argv[1:])}"
+    # Where files lie on the machine is of no use to others.
+    words = (word.rsplit("/", 1)[-1] if word.startswith("/") else word for word in sys.argv[1:])
+    command = f"python -m benchmarks.run {shlex.join(words)}"
     results["runs"][name] = {"command": command, "machine": here, "settings": settings}
     results["last_run"] = name
     return results
