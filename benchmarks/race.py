@@ -180,7 +180,7 @@ class Contender:
             if calls[-1].state != "done":
                 return
         figure.seconds.append(statistics.median(one.seconds for one in calls))
-        figure.counts.append(calls[-1].counts)
+        figure.counts.append({key: sum(one.counts[key] for one in calls) for key in calls[0].counts})
 
     def finish(self) -> dict[str, Any]:
         """What goes into the results."""

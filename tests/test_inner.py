@@ -168,7 +168,7 @@ def test_symmetric_moments_from_half_of_them(x64, p):
     for split in (None, find_split(weights)):
         found = jax.jit(own_moments)(x, weights, split)
         np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-14)
-        np.testing.assert_allclose(found, np.swapaxes(found, 1, 2), rtol=1e-13, atol=1e-16)
+        np.testing.assert_array_equal(found, np.swapaxes(found, 1, 2))
 
 
 @pytest.mark.parametrize(
@@ -210,13 +210,18 @@ def test_single_precision_gives_way_where_it_is_not_enough(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ratio", [0.5, 1 - 1e-3, 1 - 1e-6, 1 - 1e-9])
-def test_columns_that_are_nearly_copies_with_hardly_any_ridge(ratio):
+def test_columns_that_are_nearly_copies_with_hardly_any_ridge(ratio, monkeypatch):
     """What no tableau in single precision can follow is certified all the same."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 3))[:, rng.integers(0, 3, 40)] + 1e-4 * rng.normal(size=(60, 40))
     y = x[:, :5].sum(axis=1) + 0.1 * rng.normal(size=60) + 1e4 * (x[:, 7] - x[:, 8])
+    seen, lost = [], lanes.lost
+    monkeypatch.setattr(lanes, "lost", lambda found: seen.append(lost(found)) or seen[-1])
     path = jr.fit_path(x, y, penalty=jr.ElasticNet(l1_ratio=ratio), lam_min_ratio=1e-5, tol=1e-8)
     assert path.gap.max() <= 1e-8
+    assert seen
+    # With more of a ridge it depends on rounding.
+    assert any(seen) or ratio != 1 - 1e-6
 
 
 def test_lanes_are_as_many_as_there_is_room_for():

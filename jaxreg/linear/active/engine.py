@@ -69,7 +69,9 @@ def _unit(problem: Problem, l2: np.ndarray) -> float:
     """
     ridge = np.sqrt(np.max(l2) * np.max(problem.factor)) * LARGE / LARGE_RIDGE
     largest = float(max(np.max(np.asarray(problem.views.largest)), ridge))
-    return 1.0 if largest == 0 or 1 / LARGE <= largest <= LARGE else 2.0 ** round(float(np.log2(largest)))
+    if not 0 < largest < np.inf or 1 / LARGE <= largest <= LARGE:
+        return 1.0
+    return 2.0 ** round(float(np.log2(largest)))
 
 
 def _in_units(problem: Problem, unit: float) -> Problem:

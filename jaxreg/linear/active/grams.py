@@ -75,7 +75,9 @@ def own_moments(x: jax.Array, weights: jax.Array, split: Split | None) -> jax.Ar
         rows = []
         for k, (a, b) in enumerate(itertools.pairwise(cuts)):
             before = [found[j][:, a - cuts[j] : b - cuts[j]].T for j in range(k)]
-            rows.append(jnp.concatenate([*before, found[k]], axis=1))
+            # Of the block on the diagonal, too, half is enough, and the other half may have been rounded otherwise.
+            own = jnp.triu(found[k][:, : b - a])
+            rows.append(jnp.concatenate([*before, own + jnp.triu(own, 1).T, found[k][:, b - a :]], axis=1))
         return jnp.concatenate(rows)
 
     return _of_sets(panels, whole, weights, split, _rows(p))

@@ -29,7 +29,9 @@ FULL_GRAM = 2**27
 CHUNK = 10
 """λ solved between certificates. All chunks have one length, so that the number of λ compiles nothing."""
 LONG_CHUNKS = 50, 100
-"""The same where nothing is screened; the shorter one if that is all there are."""
+"""The same where nothing is screened; the shorter one if that is all there are, or lanes are many."""
+MANY_ENTRIES = 2**17
+"""Entries of one λ's coefficients in all lanes, from which they are many."""
 SPARE = 64
 """Room for columns that enter: one and a quarter times as many as the last chunk brought, and these. With a ridge, as
 many as it brought, and half of these: a width too many costs such a lane more than another round."""
@@ -55,7 +57,8 @@ class March:
         gram = isinstance(problem.loss, Squared)
         everything = p <= (ALL_COLUMNS if gram else FEW_COLUMNS) or not l1.all()
         self.everything = np.arange(p) if everything else None
-        self.size = LONG_CHUNKS[len(self.l1) > LONG_CHUNKS[0]] if everything else CHUNK
+        long = len(self.l1) > LONG_CHUNKS[0] and self.f.size * p < MANY_ENTRIES
+        self.size = LONG_CHUNKS[long] if everything else CHUNK
         self.lanes = make_lanes(problem.loss, problem.data)
         self.split = find_split(np.asarray(problem.data.weights)) if gram else None
         if everything or (p <= MANY_COLUMNS and (self.sets * p**2 <= FULL_GRAM or not gram)):
