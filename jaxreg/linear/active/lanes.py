@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
+from jaxreg.linear.active.breakpoints import follow
 from jaxreg.linear.active.chunk import STEPS_ROUGH, Chunk, Samples, Strengths, newton_chunk, squared_chunk
 from jaxreg.linear.active.grams import Store, gram_of
 from jaxreg.linear.active.tableau import Tableau, rearranged, worth
@@ -23,6 +24,8 @@ from jaxreg.losses import Loss, Squared
 
 WIDE = 768
 """Columns from which lanes without a ridge have a tableau in single precision, too."""
+FOLLOWED = 512
+"""Columns up to which a path without a ridge is followed from breakpoint to breakpoint."""
 ROOM = 0.7
 """Share of an accelerator's free memory that a batch of lanes may take."""
 
@@ -42,6 +45,13 @@ class Task(NamedTuple):
     l1: np.ndarray
     l2: np.ndarray
     tol: float
+    here: float
+    """The l1 at which `start` is the solution, as far as is known."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether it goes from breakpoint to breakpoint."""
+        return self.width <= FOLLOWED and not self.l2.any()
 
 
 class _Job(NamedTuple):
@@ -53,6 +63,7 @@ class _Job(NamedTuple):
     strengths: Strengths
     start: Any
     tol: Any
+    here: Any
 
 
 def _job(task: Task, width: int) -> _Job:
@@ -60,7 +71,7 @@ def _job(task: Task, width: int) -> _Job:
     take, factor, start = np.zeros(width, dtype=np.int64), np.zeros(1 + width), np.zeros(1 + width)
     take[:size], factor[1 : 1 + size], start[: 1 + size] = task.slots, task.factor, task.start
     strengths = Strengths(task.l1, task.l2, factor)
-    return _Job(np.int64(task.f), take, np.arange(width) < size, strengths, start, np.float64(task.tol))
+    return _Job(np.int64(task.f), take, np.arange(width) < size, strengths, start, np.float64(task.tol), np.float64(task.here))
 
 
 @program()
@@ -76,6 +87,12 @@ def _prepare(
 def _squared(prepared: tuple[jax.Array, jax.Array, jax.Array], job: _Job, tableau: Tableau) -> tuple[Chunk, Tableau]:
     strengths = job.strengths._replace(factor=job.strengths.factor[1:])
     return squared_chunk(*prepared, strengths, job.start[1:], tableau, job.tol)
+
+
+@program()
+def _follow(prepared: tuple[jax.Array, jax.Array, jax.Array], job: _Job, tableau: Tableau) -> tuple[Chunk, Tableau]:
+    """The same without a ridge."""
+    return follow(*prepared, job.strengths.l1, job.strengths.factor[1:], job.start[1:], job.here, tableau)
 
 
 @program()
@@ -148,9 +165,11 @@ class Threads:
             # Ratios of one training set share it, where they have the same columns.
             prepared = self.prepared[key] = _prepare(store, self.data.weights, job.f, job.take, job.real)
         tableau = self._tableau(task, prepared, job)
-        found, after = _squared(prepared, job, tableau)
+        found, after = (_follow if task.follows else _squared)(prepared, job, tableau)
         if tableau.rough and lost(found):
             self.exacting.add(task.lane)
+            found, after = _squared(prepared, job, _empty(width=task.width))
+        elif task.follows and not (np.asarray(found.violation) <= task.tol).all():
             found, after = _squared(prepared, job, _empty(width=task.width))
         self.slots[task.lane], self.tableaus[task.lane] = task.slots, after
         return _after_zero(np.asarray(found.b)[:, : task.slots.size]), np.asarray(found.steps)
@@ -255,4 +274,4 @@ def _positions(old: np.ndarray, new: np.ndarray, width: int) -> np.ndarray:
 
 
 def _signature(task: Task) -> tuple:
-    return task.width, task.l1.size, bool(task.l2.all())
+    return task.width, task.l1.size, bool(task.l2.all()), task.follows

@@ -210,7 +210,7 @@ class March:
         width = self._width(mine.size) if self.lanes.individual else width
         start = self.b[m, np.r_[0, 1 + mine]]
         factor, tol = self.problem.factor[mine], precision * self.scale[m]
-        return Task(m, self.f[m], self.slot[mine], width, factor, start, l1[:, m], l2[:, m], tol)
+        return Task(m, self.f[m], self.slot[mine], width, factor, start, l1[:, m], l2[:, m], tol, self.here[m])
 
     def _place(self, m: int, mine: np.ndarray, b: np.ndarray) -> None:
         self.b[m] = 0
