@@ -179,7 +179,7 @@ class Threads:
 
         A ridge keeps the equations well conditioned. Without one there is less to gain, and only in wide systems.
         """
-        return (bool(task.l2.all()) or task.width >= WIDE) and task.lane not in self.exacting
+        return not task.follows and (bool(task.l2.all()) or task.width >= WIDE) and task.lane not in self.exacting
 
     def _tableau(self, task: Task, prepared: Any, job: _Job) -> Tableau:
         old, tableau, rough = self.slots.get(task.lane), self.tableaus.get(task.lane), self._rough(task)
