@@ -4,8 +4,7 @@ Between changes of its active set a lasso solution is linear in λ. The tableau 
 the next gradient its bound; one pivot there, and the next piece of the path is known. A path has about as many
 breakpoints as columns that enter, each is a product of a few vectors, and the solution at a λ is read off its piece.
 
-Who follows the path never looks back: what rounding or ties have done to it shows in the violation that is
-returned with each solution, made from the Gram itself.
+Who follows the path never looks back: what rounding or ties have done to it, the certificate tells.
 """
 
 from typing import NamedTuple
@@ -89,7 +88,8 @@ def follow(
     astray = violation(b, g, here * factor, free) > WRONG * jnp.max(jnp.where(free, jnp.abs(linear), 0))
     b = jnp.where(astray, 0, b)
     tableau = tableau.begun(gram, jnp.zeros(d), jnp.any(jnp.isnan(tableau.extra)) | jnp.any(tableau.extra != 0) | astray)
-    tableau = tableau.with_members(b != 0).folded()
+    tableau = tableau.with_members(b != 0)
+    tableau = jax.lax.while_loop(lambda t: t.gathered > 0, lambda t: t.folded(), tableau)
 
     def ahead(point: _Point, now: jax.Array) -> _Point:
         """The next breakpoint below `now`."""
@@ -158,8 +158,7 @@ def follow(
     found = fixed - l1[:, None] * sloped
     # At a breakpoint rounding may leave an entry on the other side of zero.
     found = jnp.where((found * sign < 0) | ~free, 0, found)
-    left = jax.vmap(lambda b, g, l1: violation(b, g, l1 * factor, free))(found, dot(found, gram) - linear, l1)
-    return Chunk(found, left, pieces.steps), tableau._replace(matrix=matrix, members=point.members)
+    return Chunk(found, pieces.steps), tableau._replace(matrix=matrix, members=point.members)
 
 
 def _line(tableau: Tableau, known: jax.Array) -> jax.Array:

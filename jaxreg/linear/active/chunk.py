@@ -27,10 +27,9 @@ STEPS, STEPS_ROUGH = 500, 50
 
 
 class Chunk(NamedTuple):
-    """Coefficients (L, d), and per λ the violation left and the inner steps taken (L,)."""
+    """Coefficients (L, d), and the inner steps taken per λ (L,)."""
 
     b: jax.Array
-    violation: jax.Array
     steps: jax.Array
 
 
@@ -65,7 +64,7 @@ def squared_chunk(
         problem = Quadratic(gram, start, g_start + ridge * start, kink, ridge, free)
         found, tableau = minimize(problem, tableau, tol, STEPS_ROUGH if tableau.rough else STEPS)
         now = found.b, found.gradient - ridge * found.b
-        return (now, (b, g), tableau), Chunk(found.b, found.violation, found.steps)
+        return (now, (b, g), tableau), Chunk(found.b, found.steps)
 
     # A tableau with the ridge of the middle suits the ends, too.
     middle = strengths.l2[strengths.l2.size // 2] * strengths.factor
@@ -224,7 +223,7 @@ def newton_chunk(
         first = before._replace(steps=zero, rounds=zero, stalled=jnp.asarray(False))
         first = placed(first, begin, samples.predict(begin) + samples.offset)
         end = jax.lax.while_loop(lambda s: (s.violation > tol) & ~s.stalled & (s.rounds < max_rounds), body, first)
-        return (end, before.b), Chunk(end.b, end.violation, end.steps)
+        return (end, before.b), Chunk(end.b, end.steps)
 
     d, n = start.size, target.size
     b, yes, zero = jnp.where(free, start, 0), jnp.asarray(True), jnp.asarray(0)

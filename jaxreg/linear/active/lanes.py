@@ -24,7 +24,7 @@ from jaxreg.losses import Loss, Squared
 
 WIDE = 768
 """Columns from which lanes without a ridge have a tableau in single precision, too."""
-FOLLOWED = 512
+FOLLOWED = 1024
 """Columns up to which a path without a ridge is followed from breakpoint to breakpoint."""
 ROOM = 0.7
 """Share of an accelerator's free memory that a batch of lanes may take."""
@@ -46,12 +46,14 @@ class Task(NamedTuple):
     l2: np.ndarray
     tol: float
     here: float
-    """The l1 at which `start` is the solution, as far as is known."""
+    """The l1 at which `start` is the solution."""
+    astray: bool
+    """Whether the way from breakpoint to breakpoint has been tried, and its end was none."""
 
     @property
     def follows(self) -> bool:
         """Whether it goes from breakpoint to breakpoint."""
-        return self.width <= FOLLOWED and not self.l2.any()
+        return self.width <= FOLLOWED and not self.l2.any() and not self.astray
 
 
 class _Job(NamedTuple):
@@ -120,6 +122,7 @@ def _empty(*, width: int, rough: bool = False) -> Tableau:
 
 _prepare_all = jax.jit(jax.vmap(_prepare.jitted, in_axes=(None, None, 0, 0, 0)))
 _squared_all = jax.jit(jax.vmap(_squared.jitted))
+_follow_all = jax.jit(jax.vmap(_follow.jitted))
 _rearrange_all = jax.jit(jax.vmap(_rearrange.jitted))
 
 
@@ -169,8 +172,6 @@ class Threads:
         if tableau.rough and lost(found):
             self.exacting.add(task.lane)
             found, after = _squared(prepared, job, _empty(width=task.width))
-        elif task.follows and not (np.asarray(found.violation) <= task.tol).all():
-            found, after = _squared(prepared, job, _empty(width=task.width))
         self.slots[task.lane], self.tableaus[task.lane] = task.slots, after
         return _after_zero(np.asarray(found.b)[:, : task.slots.size]), np.asarray(found.steps)
 
@@ -183,7 +184,7 @@ class Threads:
 
     def _tableau(self, task: Task, prepared: Any, job: _Job) -> Tableau:
         old, tableau, rough = self.slots.get(task.lane), self.tableaus.get(task.lane), self._rough(task)
-        if old is None or tableau is None or task.l2.any():
+        if old is None or tableau is None or task.l2.any() or task.astray:
             # A changing ridge makes the last chunk's tableau as dear to use as a new one is to make.
             return _empty(width=task.width, rough=rough)
         if tableau.members.size == task.width and tableau.rough == rough and np.array_equal(old, task.slots):
@@ -235,7 +236,8 @@ class Batch:
             slots = self.slots[first : first + len(tasks)]
             positions = [_positions(old, task.slots, width) for old, task in zip(slots, tasks, strict=True)]
             self.tableaus[group] = _rearrange_all(self.tableaus[group], prepared, jobs, np.stack(positions))
-        found, self.tableaus[group] = _squared_all(prepared, jobs, self.tableaus[group])
+        solve = _follow_all if all(task.follows for task in tasks) else _squared_all
+        found, self.tableaus[group] = solve(prepared, jobs, self.tableaus[group])
         b, steps = np.asarray(found.b), np.asarray(found.steps)
         return [(_after_zero(b[k][:, : t.slots.size]), steps[k]) for k, t in enumerate(tasks)]
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxreg.linear.active import screen
 from jaxreg.linear.active.certify import Certificate, certify
 from jaxreg.linear.active.grams import empty_store, extend, full_store
-from jaxreg.linear.active.lanes import Task, make_lanes
+from jaxreg.linear.active.lanes import FOLLOWED, Task, make_lanes
 from jaxreg.linear.active.moments import many_rows, proven
 from jaxreg.linear.active.split import find_split
 from jaxreg.linear.columns import bucket
@@ -55,7 +55,10 @@ class March:
         self.l1, self.l2 = (np.tile(s.T, (1, self.sets)) for s in (l1, l2))
 
         gram = isinstance(problem.loss, Squared)
-        everything = p <= (ALL_COLUMNS if gram else FEW_COLUMNS) or not l1.all()
+        most = ALL_COLUMNS if gram else FEW_COLUMNS
+        if gram and n >= p and not l2.any() and self.sets * p**2 <= FULL_GRAM:
+            most = FOLLOWED
+        everything = p <= most or not l1.all()
         self.everything = np.arange(p) if everything else None
         long = len(self.l1) > LONG_CHUNKS[0] and self.f.size * p < MANY_ENTRIES
         self.size = LONG_CHUNKS[long] if everything else CHUNK
@@ -109,6 +112,8 @@ class March:
         # Without a ridge a residual r may cost r‖b‖₁ of the gap, with one r² over its strength at the most.
         precision = np.where(l2[-1] > 0, self.tol, 1e-2 * self.tol).clip(FINEST)
         sharpened, rounds, todo = 0, 0, list(lanes)
+        followed: set[int] = set()
+        astray: set[int] = set()
         while True:
             if not self.lanes.individual:
                 # One batch: all lanes run again, on columns that all share.
@@ -120,7 +125,9 @@ class March:
             for m in todo:
                 # What was solved before the first λ that lacked a column stays; later ones begin there.
                 order = np.maximum(np.arange(self.size), len(kept[m][1]) if m in kept else 0)
-                tasks.append(self._task(m, wanted[m], width, l1[order], l2[order], precision[m]))
+                strengths = l1[order, m], l2[order, m]
+                tasks.append(self._task(m, wanted[m], width, *strengths, precision[m], m in astray))
+            followed.update(task.lane for task in tasks if task.follows)
             for m, (b, taken) in zip(todo, self.lanes.solve(self.store, tasks), strict=True):
                 if m in kept:
                     columns, before = kept.pop(m)
@@ -149,6 +156,10 @@ class March:
             if not todo:
                 measure = np.where(np.isnan(found.gap), found.kkt, found.gap)
                 todo = np.flatnonzero(~(measure <= self.tol).all(axis=0)).tolist()
+                lost_way = followed.intersection(todo) - astray
+                if lost_way:
+                    astray |= lost_way
+                    continue
                 if not todo or sharpened == 3 or (precision[todo] <= FINEST).all():
                     break
                 precision[todo] = (1e-2 * precision[todo]).clip(FINEST)
@@ -206,11 +217,13 @@ class March:
             return everyone
         return np.union1d(mine[used | (self.problem.factor[mine] == 0)], lost)
 
-    def _task(self, m: int, mine: np.ndarray, width: int, l1: np.ndarray, l2: np.ndarray, precision: float) -> Task:
+    def _task(
+        self, m: int, mine: np.ndarray, width: int, l1: np.ndarray, l2: np.ndarray, precision: float, astray: bool
+    ) -> Task:
         width = self._width(mine.size) if self.lanes.individual else width
         start = self.b[m, np.r_[0, 1 + mine]]
         factor, tol = self.problem.factor[mine], precision * self.scale[m]
-        return Task(m, self.f[m], self.slot[mine], width, factor, start, l1[:, m], l2[:, m], tol, self.here[m])
+        return Task(m, self.f[m], self.slot[mine], width, factor, start, l1, l2, tol, self.here[m], astray)
 
     def _place(self, m: int, mine: np.ndarray, b: np.ndarray) -> None:
         self.b[m] = 0
