@@ -24,8 +24,6 @@ from jaxreg.losses import Loss, Squared
 
 WIDE = 768
 """Columns from which lanes without a ridge have a tableau in single precision, too."""
-FOLLOWED = 1024
-"""Columns up to which a path without a ridge is followed from breakpoint to breakpoint."""
 ROOM = 0.7
 """Share of an accelerator's free memory that a batch of lanes may take."""
 
@@ -47,13 +45,8 @@ class Task(NamedTuple):
     tol: float
     here: float
     """The l1 at which `start` is the solution."""
-    astray: bool
-    """Whether the way from breakpoint to breakpoint has been tried, and its end was none."""
-
-    @property
-    def follows(self) -> bool:
-        """Whether it goes from breakpoint to breakpoint."""
-        return self.width <= FOLLOWED and not self.l2.any() and not self.astray
+    follows: bool
+    """Whether to go from breakpoint to breakpoint: without a ridge only."""
 
 
 class _Job(NamedTuple):
@@ -184,7 +177,7 @@ class Threads:
 
     def _tableau(self, task: Task, prepared: Any, job: _Job) -> Tableau:
         old, tableau, rough = self.slots.get(task.lane), self.tableaus.get(task.lane), self._rough(task)
-        if old is None or tableau is None or task.l2.any() or task.astray:
+        if old is None or tableau is None or task.l2.any():
             # A changing ridge makes the last chunk's tableau as dear to use as a new one is to make.
             return _empty(width=task.width, rough=rough)
         if tableau.members.size == task.width and tableau.rough == rough and np.array_equal(old, task.slots):

@@ -11,7 +11,7 @@ import numpy as np
 from jaxreg.linear.active import screen
 from jaxreg.linear.active.certify import Certificate, certify
 from jaxreg.linear.active.grams import empty_store, extend, full_store
-from jaxreg.linear.active.lanes import FOLLOWED, Task, make_lanes
+from jaxreg.linear.active.lanes import Task, make_lanes
 from jaxreg.linear.active.moments import many_rows, proven
 from jaxreg.linear.active.split import find_split
 from jaxreg.linear.columns import bucket
@@ -26,6 +26,8 @@ MANY_COLUMNS = 2048
 """Up to this many columns the store has all of them at once, if `FULL_GRAM` allows their Grams."""
 FULL_GRAM = 2**27
 """Entries of all training sets' Grams, up to which they are made of all columns at once: 1 GiB."""
+FOLLOWED, FOLLOWED_ALONE = 512, 1024
+"""Columns up to which a lane without a ridge goes from breakpoint to breakpoint; the same of a lane that has all cores."""
 CHUNK = 10
 """λ solved between certificates. All chunks have one length, so that the number of λ compiles nothing."""
 LONG_CHUNKS = 50, 100
@@ -56,8 +58,10 @@ class March:
 
         gram = isinstance(problem.loss, Squared)
         most = ALL_COLUMNS if gram else FEW_COLUMNS
-        if gram and n >= p and not l2.any() and self.sets * p**2 <= FULL_GRAM:
-            most = FOLLOWED
+        self.followed = 0
+        if gram:
+            self.followed = FOLLOWED_ALONE if self.f.size == 1 else FOLLOWED
+            most = max(most, self.followed) if n >= p and not l2.any() else most
         everything = p <= most or not l1.all()
         self.everything = np.arange(p) if everything else None
         long = len(self.l1) > LONG_CHUNKS[0] and self.f.size * p < MANY_ENTRIES
@@ -97,6 +101,7 @@ class March:
         penalized = problem.factor > 0
         enters = np.max(np.abs(self.gradient[:, penalized]) / problem.factor[penalized], axis=1, initial=0)
         self.here = self.there = np.maximum(enters, self.l1[0])
+        self.begin = self.here.copy()
 
     def chunk(self, first: int) -> Piece:
         """Solve the chunk from λ number `first`, add what the certificate finds missing, sharpen what is short."""
@@ -113,7 +118,7 @@ class March:
         precision = np.where(l2[-1] > 0, self.tol, 1e-2 * self.tol).clip(FINEST)
         sharpened, rounds, todo = 0, 0, list(lanes)
         followed: set[int] = set()
-        astray: set[int] = set()
+        may_follow = np.ones(len(lanes), dtype=bool)
         while True:
             if not self.lanes.individual:
                 # One batch: all lanes run again, on columns that all share.
@@ -126,7 +131,7 @@ class March:
                 # What was solved before the first λ that lacked a column stays; later ones begin there.
                 order = np.maximum(np.arange(self.size), len(kept[m][1]) if m in kept else 0)
                 strengths = l1[order, m], l2[order, m]
-                tasks.append(self._task(m, wanted[m], width, *strengths, precision[m], m in astray))
+                tasks.append(self._task(m, wanted[m], width, *strengths, precision[m], may_follow[m]))
             followed.update(task.lane for task in tasks if task.follows)
             for m, (b, taken) in zip(todo, self.lanes.solve(self.store, tasks), strict=True):
                 if m in kept:
@@ -145,7 +150,8 @@ class March:
                 lost = screen.missing(found.excess[m], 10 * precision[m] * self.scale[m], wanted[m])
                 if lost.size:
                     good = int(np.argmax(found.kkt[:, m] > 10 * precision[m])) if self.lanes.individual else 0
-                    self._place(m, wanted[m], found_b[m][max(good - 1, 0)])
+                    if good or m not in followed:
+                        self._place(m, wanted[m], found_b[m][max(good - 1, 0)], l1[max(good - 1, 0), m])
                     used = (found_b[m][:, 1:] != 0).any(axis=0)
                     if good:
                         kept[m] = wanted[m][used], found_b[m][:good, np.r_[True, used]]
@@ -156,16 +162,17 @@ class March:
             if not todo:
                 measure = np.where(np.isnan(found.gap), found.kkt, found.gap)
                 todo = np.flatnonzero(~(measure <= self.tol).all(axis=0)).tolist()
-                lost_way = followed.intersection(todo) - astray
-                if lost_way:
-                    astray |= lost_way
+                strayed = list(followed.intersection(todo))
+                if strayed:
+                    may_follow[strayed] = False
+                    followed.difference_update(strayed)
                     continue
                 if not todo or sharpened == 3 or (precision[todo] <= FINEST).all():
                     break
                 precision[todo] = (1e-2 * precision[todo]).clip(FINEST)
                 sharpened += 1
         for m in lanes:
-            self._place(m, wanted[m], found_b[m][-1])
+            self._place(m, wanted[m], found_b[m][-1], l1[-1, m])
         self.last = wanted
         self.gradient, self.before = found.last, found.before
         self.here, self.there = l1[-1], l1[-2]
@@ -218,15 +225,16 @@ class March:
         return np.union1d(mine[used | (self.problem.factor[mine] == 0)], lost)
 
     def _task(
-        self, m: int, mine: np.ndarray, width: int, l1: np.ndarray, l2: np.ndarray, precision: float, astray: bool
+        self, m: int, mine: np.ndarray, width: int, l1: np.ndarray, l2: np.ndarray, precision: float, may_follow: bool
     ) -> Task:
         width = self._width(mine.size) if self.lanes.individual else width
         start = self.b[m, np.r_[0, 1 + mine]]
         factor, tol = self.problem.factor[mine], precision * self.scale[m]
-        return Task(m, self.f[m], self.slot[mine], width, factor, start, l1, l2, tol, self.here[m], astray)
+        follows = bool(may_follow) and width <= self.followed and not l2.any()
+        return Task(m, self.f[m], self.slot[mine], width, factor, start, l1, l2, tol, self.begin[m], follows)
 
-    def _place(self, m: int, mine: np.ndarray, b: np.ndarray) -> None:
-        self.b[m] = 0
+    def _place(self, m: int, mine: np.ndarray, b: np.ndarray, l1: float) -> None:
+        self.b[m], self.begin[m] = 0, l1
         self.b[m, 0], self.b[m, 1 + mine] = b[0], b[1:]
 
     def _spread(self, wanted: list[np.ndarray], b: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
