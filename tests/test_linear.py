@@ -179,7 +179,7 @@ def test_near_saturation_is_still_certified(loss, correlation):
 def test_a_working_set_that_must_grow_compiles_little_and_finds_what_a_single_fit_finds(compiled):
     x, y = WIDE
     path = jr.fit_path(x, y, lams=40, tol=1e-9)
-    chunks = [name for name in compiled if "_squared" in str(name)]
+    chunks = [name for name in compiled if "_follow" in str(name)]
     assert 2 <= len(chunks) <= 4
     assert len(compiled) <= 40
     single = jr.fit_path(x, y, lams=path.lams[-1:], tol=1e-9)
