@@ -19,11 +19,15 @@ from jaxreg.linear.active.chunk import STEPS_ROUGH, Chunk, Samples, Strengths, n
 from jaxreg.linear.active.grams import Store, gram_of
 from jaxreg.linear.active.tableau import Tableau, rearranged, worth
 from jaxreg.linear.columns import Data
-from jaxreg.linear.threads import in_threads
+from jaxreg.linear.threads import cores, in_threads
 from jaxreg.losses import Loss, Squared
 
 WIDE = 768
 """Columns from which lanes without a ridge have a tableau in single precision, too."""
+ANEW = 256
+"""Columns up to which a path is sooner followed with a new tableau than with that of the last chunk."""
+GROUP = 32
+"""Most lanes followed by one call."""
 ROOM = 0.7
 """Share of an accelerator's free memory that a batch of lanes may take."""
 
@@ -91,6 +95,17 @@ def _follow(prepared: tuple[jax.Array, jax.Array, jax.Array], job: _Job, tableau
 
 
 @program()
+def _follow_anew(store: Store, weights: jax.Array, jobs: _Job) -> Chunk:
+    """The same for a few lanes, one after the other, and without a tableau to begin with."""
+
+    def one(job: _Job) -> Chunk:
+        prepared = _prepare.jitted(store, weights, job.f, job.take, job.real)
+        return _follow.jitted(prepared, job, Tableau.empty(job.take.size))[0]
+
+    return jax.lax.map(one, jobs)
+
+
+@program()
 def _newton(loss: Loss, data: Data, store: Store, job: _Job, shared: jax.Array | None = None) -> Chunk:
     columns, f = store.columns, job.f
     x = columns.x[:, job.take] if shared is None else shared
@@ -148,7 +163,18 @@ class Threads:
     def solve(self, store: Store, tasks: Sequence[Task]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Coefficients (L, 1 + w) and steps (L,) of every task; without an intercept for squared error."""
         self.prepared = {}
-        return in_threads(functools.partial(self._one, store), tasks, _signature, lambda task: task.slots.size)
+        groups = _groups(tasks, store.capacity)
+        found = in_threads(functools.partial(self._some, store), groups, _signature, lambda g: len(g) * g[0].slots.size)
+        by_lane = {task.lane: one for group, ones in zip(groups, found, strict=True) for task, one in zip(group, ones)}
+        return [by_lane[task.lane] for task in tasks]
+
+    def _some(self, store: Store, tasks: Sequence[Task]) -> list[tuple[np.ndarray, np.ndarray]]:
+        if not _anew(tasks[0], store.capacity):
+            return [self._one(store, task) for task in tasks]
+        jobs = jax.tree.map(lambda *leaves: np.stack(leaves), *(_job(task, task.width) for task in tasks))
+        found = _follow_anew(store, self.data.weights, jobs)
+        b, steps = np.asarray(found.b), np.asarray(found.steps)
+        return [(_after_zero(b[k][:, : task.slots.size]), steps[k]) for k, task in enumerate(tasks)]
 
     def _one(self, store: Store, task: Task) -> tuple[np.ndarray, np.ndarray]:
         job = _job(task, task.width)
@@ -268,5 +294,20 @@ def _positions(old: np.ndarray, new: np.ndarray, width: int) -> np.ndarray:
     return position
 
 
-def _signature(task: Task) -> tuple:
-    return task.width, task.l1.size, bool(task.l2.all()), task.follows
+def _anew(task: Task, capacity: int) -> bool:
+    """Whether a lane follows its path without the tableau of the last chunk: it is narrow, or has all columns at once."""
+    return task.follows and (task.width <= ANEW or task.slots.size == capacity)
+
+
+def _groups(tasks: Sequence[Task], capacity: int) -> list[list[Task]]:
+    """Lanes to be followed by one call, those that have all columns; the last ones may be among two groups."""
+    if len(tasks) == 1 or not all(task.follows and task.slots.size == capacity for task in tasks):
+        return [[task] for task in tasks]
+    many = cores() * -(-len(tasks) // (GROUP * cores()))
+    size = -(-len(tasks) // many)
+    return [list(tasks[first : first + size]) for first in (min(k * size, len(tasks) - size) for k in range(many))]
+
+
+def _signature(tasks: Sequence[Task]) -> tuple:
+    task = tasks[0]
+    return len(tasks), task.width, task.l1.size, bool(task.l2.all()), task.follows
