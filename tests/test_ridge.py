@@ -8,7 +8,7 @@ import pytest
 import jaxreg as jr
 from jaxreg.linear.active.certify import certify
 from jaxreg.linear.active.grams import full_store
-from jaxreg.linear.active.moments import proven
+from jaxreg.linear.active.moments import disagreement, proven
 from jaxreg.linear.active.ridge import fit_ridge
 from jaxreg.linear.active.split import find_split
 from jaxreg.linear.arguments import linear_data
@@ -46,9 +46,11 @@ def test_certificates_by_rows_and_by_moments_are_the_general_one(n, p, intercept
     free = np.asarray(columns.free)[None]
     b = piece.b + 1e-5 * np.random.default_rng(0).standard_normal((3, 5, 1, 1 + p)) * free[:, :, None]
     store = full_store(at.design, at.views, at.data, find_split(np.asarray(at.data.weights)), intercept, gram=True)
-    assert proven(store, at.data)
+    assert proven(disagreement(store, at.data))
     for f, i, j in ((0, 0, 1), (4, 7, 7), (2, 19, 0)):
-        assert not proven(dataclasses.replace(store, moments=store.moments.at[f, i, j].add(1e-6)), at.data)
+        assert not proven(
+            disagreement(dataclasses.replace(store, moments=store.moments.at[f, i, j].add(1e-6)), at.data)
+        )
     for l1 in (np.zeros_like(LAMS), 0.3 * LAMS):
         found = certify(at, l1, LAMS, columns, b)
         moments = certify(at, l1, LAMS, store.columns, b, moments=store.moments)
@@ -69,10 +71,10 @@ def test_moments_are_proven_in_any_unit(unit, x64):
     data = linear_data(unit * x, y, jr.Squared(), jr.L2(), None, None, None)
     at = make_problem(data, jr.Squared(), weights, True, False)
     store = full_store(at.design, at.views, at.data, find_split(np.asarray(at.data.weights)), True, gram=True)
-    assert proven(store, at.data)
+    assert proven(disagreement(store, at.data))
     for f, i, j in ((0, 0, 1), (4, 7, 7), (2, 19, 0)):
         spoilt = store.moments.at[f, i, j].add(1e-6 * unit**2)
-        assert not proven(dataclasses.replace(store, moments=spoilt), at.data)
+        assert not proven(disagreement(dataclasses.replace(store, moments=spoilt), at.data))
 
 
 def test_folds_by_downdating_equal_folds_by_themselves(x64):

@@ -42,7 +42,8 @@ class _Point(NamedTuple):
     who: jax.Array
     when: jax.Array
     """The λ of the next breakpoint."""
-    count: jax.Array
+    passed: jax.Array
+    """Breakpoints so far."""
 
 
 class _Pieces(NamedTuple):
@@ -87,7 +88,9 @@ def follow(
     g = dot(gram, b) - linear
     astray = violation(b, g, here * factor, free) > WRONG * jnp.max(jnp.where(free, jnp.abs(linear), 0))
     b = jnp.where(astray, 0, b)
-    tableau = tableau.begun(gram, jnp.zeros(d), jnp.any(jnp.isnan(tableau.extra)) | jnp.any(tableau.extra != 0) | astray)
+    tableau = tableau.begun(
+        gram, jnp.zeros(d), jnp.any(jnp.isnan(tableau.extra)) | jnp.any(tableau.extra != 0) | astray
+    )
     tableau = tableau.with_members(b != 0)
     tableau = jax.lax.while_loop(lambda t: t.gathered > 0, lambda t: t.folded(), tableau)
 
@@ -104,7 +107,7 @@ def follow(
         return point._replace(who=who, when=jnp.minimum(when[who], now))
 
     def goes_on(point: _Point) -> jax.Array:
-        return (point.when > last) & (point.count < OFTEN * d)
+        return (point.when > last) & (point.passed < OFTEN * d)
 
     def stretch(state: tuple[jax.Array, _Point, _Pieces]) -> tuple[jax.Array, _Point, _Pieces]:
         matrix, point, pieces = state
@@ -119,7 +122,9 @@ def follow(
             left = jax.lax.dynamic_update_index_in_dim(left, column + mine, gathered, 0)
             right = jax.lax.dynamic_update_index_in_dim(right, rest, gathered, 0)
 
-            sign = jnp.where(leaves, point.sign[k], jnp.copysign(factor[k], point.fixed[k] - point.when * point.sloped[k]))
+            sign = jnp.where(
+                leaves, point.sign[k], jnp.copysign(factor[k], point.fixed[k] - point.when * point.sloped[k])
+            )
             slope = point.sloped[k] + jnp.where(leaves, 0, sign)
             sloped = jnp.where(mine, slope * inverse - jnp.where(leaves, sign, 0), point.sloped - rest * slope)
             after = point._replace(
@@ -128,7 +133,7 @@ def follow(
                 sign=jnp.where(mine, jnp.where(leaves, 0, sign), point.sign),
                 members=point.members ^ mine,
                 left=point.left - (column + mine) * rest,
-                count=point.count + 1,
+                passed=point.passed + 1,
             )
             after = ahead(after, point.when)
             at = jnp.sum(l1 > point.when)
@@ -145,13 +150,13 @@ def follow(
         return matrix - dot(left.T, right), point, pieces
 
     sign = jnp.sign(b) * factor
-    lines = [_line(tableau, linear), _line(tableau, sign)]
-    first = ahead(_Point(*lines, sign, tableau.members, tableau.diagonal(), jnp.asarray(0), here, jnp.asarray(0)), here)
-    begun = jnp.where(first.members, jnp.stack([*lines, sign]), 0)
-    pieces = _Pieces(jnp.zeros((l1.size, 3, d)).at[0].set(begun), jnp.zeros(l1.size, int))
-    matrix, point, pieces = jax.lax.while_loop(
-        lambda s: goes_on(s[1]), stretch, (tableau.matrix, first, pieces)
+    fixed, sloped = _line(tableau, linear), _line(tableau, sign)
+    first = ahead(
+        _Point(fixed, sloped, sign, tableau.members, tableau.diagonal(), jnp.asarray(0), here, jnp.asarray(0)), here
     )
+    begun = jnp.where(first.members, jnp.stack([fixed, sloped, sign]), 0)
+    pieces = _Pieces(jnp.zeros((l1.size, 3, d)).at[0].set(begun), jnp.zeros(l1.size, int))
+    matrix, point, pieces = jax.lax.while_loop(lambda s: goes_on(s[1]), stretch, (tableau.matrix, first, pieces))
 
     piece = jax.lax.cummax(jnp.where(pieces.steps > 0, jnp.arange(l1.size), 0))
     fixed, sloped, sign = jnp.moveaxis(pieces.lines[piece], 1, 0)
@@ -162,6 +167,6 @@ def follow(
 
 
 def _line(tableau: Tableau, known: jax.Array) -> jax.Array:
-    """M_AA⁻¹ times `known` of the members; of all others, what that leaves of `known`, which is none of their sign's."""
+    """M_AA⁻¹ times `known` of the members; of all others, what that leaves of `known`."""
     out = tableau.times(jnp.where(tableau.members, known, 0))
     return jnp.where(tableau.members, out, known - out)

@@ -131,10 +131,22 @@ def _of_sets(
     return jax.lax.fori_loop(0, kept.size, without, out)
 
 
-def full_store(design: Design, views: Views, data: Data, split: Split | None, intercept: bool, *, gram: bool) -> Store:
-    """All columns of the design, in their order; without a Gram where a loss makes its own.
+def full_store(
+    design: Design,
+    views: Views,
+    data: Data,
+    split: Split | None,
+    intercept: bool,
+    *,
+    gram: bool,
+    at_once: bool = True,
+    gradient: jax.Array | None = None,
+) -> Store:
+    """All columns of the design, in their order; without a Gram where a loss makes its own, and none of all columns
+    where rows are few, unless all are wanted `at_once`.
 
-    A dense matrix in float64 is used as it stands, without a copy, where no mean is large beside its spread.
+    The `gradient` (F, p) of a null model that is no more than the mean tells the inner products with the target. A
+    dense matrix in float64 is used as it stands, without a copy, where no mean is large beside its spread.
     """
     mean, scale = np.asarray(views.mean)[0], np.asarray(views.scale)[0]
     exact = isinstance(design, Dense) and design.X.dtype == np.float64
@@ -142,10 +154,11 @@ def full_store(design: Design, views: Views, data: Data, split: Split | None, in
         x, center = design.X, np.zeros_like(mean)
     else:
         x, center = _centered(design, mean), mean
-    by_blas = gram and split is None and worth_blas(x, data.weights)
-    store = _full(x, views, data, split, intercept, center, gram=gram, moments=gram and not by_blas)
-    moments = moments_by_blas(x, data.weights) if by_blas else store.moments
-    return dataclasses.replace(store, columns=dataclasses.replace(store.columns, x=x), moments=moments)
+    moments = gram and (at_once or len(x) > FEW_ROWS)
+    by_blas = moments and split is None and worth_blas(x, data.weights)
+    store = _full(x, views, data, split, intercept, center, gradient, gram=gram, moments=moments and not by_blas)
+    found = moments_by_blas(x, data.weights) if by_blas else store.moments
+    return dataclasses.replace(store, columns=dataclasses.replace(store.columns, x=x), moments=found)
 
 
 @program()
@@ -161,6 +174,7 @@ def _full(
     split: Split | None,
     intercept: jax.Array,
     center: jax.Array,
+    gradient: jax.Array | None,
     *,
     gram: bool,
     moments: bool,
@@ -171,7 +185,9 @@ def _full(
     free = jnp.concatenate([first, views.varies], axis=1)
     columns = Columns(x, views.mean - center, views.scale, free, jnp.arange(p))
     without = dataclasses.replace(columns, x=jnp.zeros((0, 0)))
-    linear = _linear(columns, data, intercept) if gram else jnp.zeros((many, 0))
+    linear = jnp.zeros((many, 0))
+    if gram:
+        linear = _linear(columns, data, intercept) if gradient is None else -gradient
     return Store(without, own_moments(x, data.weights, split) if moments else jnp.zeros((many, 0, 0)), linear)
 
 

@@ -6,6 +6,7 @@ vmap, eleven lanes of 500 columns took eight times as long.) On an accelerator a
 """
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -70,7 +71,9 @@ def _job(task: Task, width: int) -> _Job:
     take, factor, start = np.zeros(width, dtype=np.int64), np.zeros(1 + width), np.zeros(1 + width)
     take[:size], factor[1 : 1 + size], start[: 1 + size] = task.slots, task.factor, task.start
     strengths = Strengths(task.l1, task.l2, factor)
-    return _Job(np.int64(task.f), take, np.arange(width) < size, strengths, start, np.float64(task.tol), np.float64(task.here))
+    return _Job(
+        np.int64(task.f), take, np.arange(width) < size, strengths, start, np.float64(task.tol), np.float64(task.here)
+    )
 
 
 @program()
@@ -165,7 +168,8 @@ class Threads:
         self.prepared = {}
         groups = _groups(tasks, store.capacity)
         found = in_threads(functools.partial(self._some, store), groups, _signature, lambda g: len(g) * g[0].slots.size)
-        by_lane = {task.lane: one for group, ones in zip(groups, found, strict=True) for task, one in zip(group, ones)}
+        lanes = [task.lane for group in groups for task in group]
+        by_lane = dict(zip(lanes, itertools.chain(*found), strict=True))
         return [by_lane[task.lane] for task in tasks]
 
     def _some(self, store: Store, tasks: Sequence[Task]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -295,7 +299,7 @@ def _positions(old: np.ndarray, new: np.ndarray, width: int) -> np.ndarray:
 
 
 def _anew(task: Task, capacity: int) -> bool:
-    """Whether a lane follows its path without the tableau of the last chunk: it is narrow, or has all columns at once."""
+    """Whether a lane follows its path without the last chunk's tableau: it is narrow, or has all columns at once."""
     return task.follows and (task.width <= ANEW or task.slots.size == capacity)
 
 

@@ -6,13 +6,14 @@ columns → add violators and repeat, or go on to the next chunk.
 
 import functools
 
+import jax
 import numpy as np
 
 from jaxreg.linear.active import screen
 from jaxreg.linear.active.certify import Certificate, certify
 from jaxreg.linear.active.grams import empty_store, extend, full_store
 from jaxreg.linear.active.lanes import Task, make_lanes
-from jaxreg.linear.active.moments import many_rows, proven
+from jaxreg.linear.active.moments import disagreement, many_rows, proven
 from jaxreg.linear.active.split import find_split
 from jaxreg.linear.columns import bucket
 from jaxreg.linear.problem import Piece, Problem
@@ -27,7 +28,7 @@ MANY_COLUMNS = 2048
 FULL_GRAM = 2**27
 """Entries of all training sets' Grams, up to which they are made of all columns at once: 1 GiB."""
 FOLLOWED, FOLLOWED_ALONE = 512, 1024
-"""Columns up to which a lane without a ridge goes from breakpoint to breakpoint; the same of a lane that has all cores."""
+"""Columns up to which a lane without a ridge goes from breakpoint to breakpoint; the same if it has all cores."""
 CHUNK = 10
 """λ solved between certificates. All chunks have one length, so that the number of λ compiles nothing."""
 LONG_CHUNKS = 50, 100
@@ -69,17 +70,26 @@ class March:
         self.lanes = make_lanes(problem.loss, problem.data)
         self.split = find_split(np.asarray(problem.data.weights)) if gram else None
         if everything or (p <= MANY_COLUMNS and (self.sets * p**2 <= FULL_GRAM or not gram)):
+            design, views, data = problem.design, problem.views, problem.data
+            mean_only = problem.null.basis.shape[2] == 1
             self.store = full_store(
-                problem.design, problem.views, problem.data, self.split, problem.intercept, gram=gram
+                design,
+                views,
+                data,
+                self.split,
+                problem.intercept,
+                gram=gram,
+                at_once=everything,
+                gradient=problem.null.gradient if mean_only else None,
             )
             self.slot, self.filled = np.arange(p), p
         else:
             self.store = empty_store(problem.views, n, min(p, 2 * WIDTH), gram)
             self.slot, self.filled = np.full(p, -1), 0
 
-        self.moments = None
+        self.disagreement = None
         if self.filled == p and self.store.moments.size and many_rows(n, p) and problem.null.basis.shape[2] == 1:
-            self.moments = self.store.moments if proven(self.store, problem.data) else None
+            self.disagreement = disagreement(self.store, problem.data)
 
         null = np.asarray(problem.null.coef)[self.f]
         self.always = np.flatnonzero(problem.factor == 0)
@@ -102,6 +112,11 @@ class March:
         enters = np.max(np.abs(self.gradient[:, penalized]) / problem.factor[penalized], axis=1, initial=0)
         self.here = self.there = np.maximum(enters, self.l1[0])
         self.begin = self.here.copy()
+
+    @functools.cached_property
+    def moments(self) -> jax.Array | None:
+        """Those of all columns, if they serve certificates and are proven."""
+        return self.store.moments if self.disagreement is not None and proven(self.disagreement) else None
 
     def chunk(self, first: int) -> Piece:
         """Solve the chunk from λ number `first`, add what the certificate finds missing, sharpen what is short."""

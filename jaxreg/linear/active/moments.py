@@ -2,7 +2,7 @@
 
 Objective, dual and residuals of squared error are functions of the second moments alone. Where there are many more
 rows than columns they cost p² a solution, not n·p. That the moments are the data's, in every training set, does
-not rest on the code that made them, by blocks, halves and differences: random vectors tell (`proven`).
+not rest on the code that made them, by blocks, halves and differences: a random vector tells (`disagreement`).
 """
 
 import dataclasses
@@ -19,8 +19,6 @@ from jaxreg.linear.columns import Columns, Data
 from jaxreg.linear.design import over_rows
 from jaxreg.linear.null import Correlations, Null
 
-VECTORS = 4
-"""Random vectors for all training sets together; each has one at least."""
 ROWS = 1024
 """Rows that they are multiplied by at a time: read once, for the product with them and the product back."""
 MANY, CACHED = 4, 512
@@ -34,22 +32,27 @@ def many_rows(n: int, p: int) -> bool:
     return 2 * n >= p and (n >= MANY * p or p <= CACHED)
 
 
-def proven(store: Store, data: Data) -> bool:
-    """Whether moments times random vectors are what the data themselves make of these, in every training set.
+def disagreement(store: Store, data: Data) -> jax.Array:
+    """How far moments times a random vector are from what the data themselves make of it, in any training set.
 
-    A wrong entry shows with probability one, by the size of the error times a normal variable.
+    A wrong entry shows with probability one, by the size of the error times a normal variable. As a share of the
+    lengths of columns and combined vector, on the device: nobody has to wait for it before it is needed.
 
     Source: Freivalds (1977), "Probabilistic machines can use less running time", IFIP Congress 77.
     """
     many, p = store.columns.shift.shape
-    count = max(1, VECTORS // many)
-    vectors = np.random.default_rng(0).normal(size=(many, count, 1 + p))
+    vectors = np.random.default_rng(0).normal(size=(many, 1, 1 + p))
     vectors[..., 0] = 0
-    return bool(_agree(store.columns, store.moments, data, vectors) <= EXACT)
+    return _disagreement(store.columns, store.moments, data, vectors)
+
+
+def proven(found: jax.Array) -> bool:
+    """Whether moments with that `disagreement` are the data's."""
+    return bool(found <= EXACT)
 
 
 @program()
-def _agree(columns: Columns, moments: jax.Array, data: Data, vectors: jax.Array) -> jax.Array:
+def _disagreement(columns: Columns, moments: jax.Array, data: Data, vectors: jax.Array) -> jax.Array:
     vectors = jnp.where(columns.free[:, None], vectors, 0)
 
     def part(first: jax.Array | int, size: int) -> jax.Array:
