@@ -142,10 +142,9 @@ def full_store(
     at_once: bool = True,
     gradient: jax.Array | None = None,
 ) -> Store:
-    """All columns of the design, in their order; without a Gram where a loss makes its own, and none of all columns
-    where rows are few, unless all are wanted `at_once`.
+    """All columns of the design, in their order; without a Gram where a loss makes its own.
 
-    The `gradient` (F, p) of a null model that is no more than the mean tells the inner products with the target. A
+    Nor is there one where rows are few, unless all columns are wanted `at_once`. The `gradient` (F, p) of a null model that is no more than the mean tells the inner products with the target. A
     dense matrix in float64 is used as it stands, without a copy, where no mean is large beside its spread.
     """
     mean, scale = np.asarray(views.mean)[0], np.asarray(views.scale)[0]
