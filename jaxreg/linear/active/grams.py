@@ -144,8 +144,9 @@ def full_store(
 ) -> Store:
     """All columns of the design, in their order; without a Gram where a loss makes its own.
 
-    Nor is there one where rows are few, unless all columns are wanted `at_once`. The `gradient` (F, p) of a null model that is no more than the mean tells the inner products with the target. A
-    dense matrix in float64 is used as it stands, without a copy, where no mean is large beside its spread.
+    Nor is there one where rows are few, unless all columns are wanted `at_once`. The `gradient` (F, p) of a null model
+    that is no more than the mean tells the inner products with the target. A dense matrix in float64 is used as it
+    stands, without a copy, where no mean is large beside its spread.
     """
     mean, scale = np.asarray(views.mean)[0], np.asarray(views.scale)[0]
     exact = isinstance(design, Dense) and design.X.dtype == np.float64

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from jaxreg.linear.null import Correlations
 
-CACHED = 2**15
-"""Entries of a block: 256 KiB in float64."""
+CACHED = 2**12
+"""Entries of a block: 32 KiB in float64."""
 NARROWEST = 256
 """Fewest columns of a block."""
 
