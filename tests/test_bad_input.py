@@ -23,6 +23,8 @@ def changed(array, value, at=(3, 1)):
 ERRORS = {
     "nan in X": ((changed(X, np.nan), Y), {}, ValueError, "X has 1 NaN or infinite entries, the first at row 3, column 1"),
     "inf in X": ((changed(X, np.inf), Y), {}, ValueError, "X has 1 NaN or infinite"),
+    "squares of X that overflow": ((changed(X, 1e160), Y), {"lams": [0.1]}, ValueError, "X has columns whose squares overflow"),
+    "X larger still": ((changed(X, 1e300), Y), {"penalty": jr.MCP()}, ValueError, "X has columns whose squares overflow"),
     "nan in y": ((X, changed(Y, np.nan)), {}, ValueError, "y has 1 NaN or infinite entries, the first at row 3"),
     "inf in y": ((X, changed(Y, -np.inf)), {}, ValueError, "y has 1 NaN"),
     "constant y": ((X, np.full(60, 7.0)), {}, ValueError, "y is constant (every value is 7)"),

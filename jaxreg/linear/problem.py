@@ -66,6 +66,8 @@ class Problem:
         else:
             plain = is_plain(loss) and offset.ndim == 1
             null = (fit_null if plain else fit_null_joint)(design, views, loss, data, free)
+        if not np.isfinite(np.asarray(views.largest)).all():
+            raise ValueError("X has columns whose squares overflow: divide them by a constant")
         lost = int(np.sum(~(np.asarray(null.astray) <= LOST)))
         if lost:
             message = f"the null models of {lost} of {len(views.weights)} training sets did not converge"

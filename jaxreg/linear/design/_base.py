@@ -63,10 +63,12 @@ def settle(variance: jax.Array, second: jax.Array, largest: jax.Array, exact: Ca
         exact: computes all variances about each set's own means.
     """
     # A column whose spread is rounding of its entries is constant.
-    noise = jnp.square(64 * jnp.finfo(jnp.float64).eps * largest)
+    info = jnp.finfo(jnp.float64)
+    noise = jnp.minimum(jnp.square(64 * info.eps * largest), info.max)
     lost = (variance < 1e-6 * second) & (second > noise)
     variance = jax.lax.cond(jnp.any(lost), lambda: jnp.where(lost, exact(), variance), lambda: variance)
-    return jnp.where(variance > noise, variance, 0)
+    # Squares that overflow are no reason to call a column constant.
+    return jnp.where(variance <= noise, 0, variance)
 
 
 def over_rows(n: int, size: int, part: Callable[[Any, int], Any], add: Callable[[Any, Any], Any] | None = None) -> Any:

@@ -27,7 +27,7 @@ class Views:
     varies: jax.Array
     """(F, p), False for a column that is constant, or zero without an intercept: its coefficient is 0."""
     largest: jax.Array
-    """(F,) largest root mean square of a column, centred and scaled."""
+    """(F,) largest root mean square of a column, centred and scaled; not finite if a column's squares overflow."""
 
 
 @program()
@@ -40,5 +40,6 @@ def make_views(design: Design, sample_weight: jax.Array, intercept: Any, standar
     varies = (variance > 0) | (~intercept & (mean != 0))
     scale = jnp.where((variance > 0) & standardize, jnp.sqrt(variance), 1)
     size = jnp.sqrt(variance + jnp.where(intercept, 0, jnp.square(mean))) / scale
-    largest = jnp.max(jnp.where(varies, size, 0), axis=1)
+    size = jnp.where(jnp.isfinite(variance), size, jnp.inf)
+    largest = jnp.max(jnp.where(varies | (size == jnp.inf), size, 0), axis=1)
     return Views(weights, jnp.where(intercept, mean, 0), scale, varies, largest)
