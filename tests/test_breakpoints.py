@@ -1,6 +1,7 @@
 """Lassos followed from breakpoint to breakpoint: exact, from any start, and no worse than the certificate says."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -61,6 +62,22 @@ def test_goes_on_from_a_solution_and_begins_anew_from_anything_else(x64, right):
     np.testing.assert_allclose(rest.b, whole.b[20:], atol=1e-9 * np.abs(whole.b).max())
     before, after = np.sum(half.steps), np.sum(rest.steps)
     assert after == np.sum(whole.steps) - (before if right else 0)
+
+
+@pytest.mark.parametrize("shape", [(60, 20), (40, 300)])
+def test_at_the_largest_strength_all_is_zero(shape):
+    X, y = gaussian(*shape, 0.5)
+    assert not jr.fit_path(X, y, lams=20).coef[0].any()
+
+
+def test_a_strength_at_a_breakpoint(x64):
+    """There an entry is zero, not what rounding makes of zero: of three orthogonal columns at the λ where each enters."""
+    linear = jnp.array([3.0, -2.0, 1.0, 0.3]) / 3
+    l1 = jnp.array([1.0, 2 / 3, 1 / 3, 0.1, 0.05])
+    found, _ = solve(jnp.eye(4) / 7, linear, jnp.ones(4, bool), l1, jnp.ones(4), jnp.zeros(4), l1[0], Tableau.empty(4))
+    np.testing.assert_array_equal(np.count_nonzero(found.b, axis=1), [0, 1, 2, 3, 4])
+    soft = jnp.sign(linear) * jnp.maximum(jnp.abs(linear) - l1[:, None], 0)
+    np.testing.assert_allclose(found.b, 7 * soft, atol=1e-14)
 
 
 def test_steps_of_the_diabetes_data(x64):

@@ -22,6 +22,8 @@ DEPENDENT = 1e-10
 """Share of its square that a column must have beside the active ones in order to join them."""
 OFTEN = 8
 """Breakpoints for each column, after which the path is given up."""
+TIED = 1e-12
+"""Distance in λ, as a share of it, below which a breakpoint is at that λ: there its entry is zero, exactly."""
 WRONG = 1e-9
 """Violation at the start, as a share of the largest gradient, above which the path is followed from its beginning."""
 
@@ -47,11 +49,14 @@ class _Point(NamedTuple):
 
 
 class _Pieces(NamedTuple):
-    """The last piece that began above each λ (L, 3, d): `fixed`, `sloped` and `sign`, zero off the members."""
+    """The last piece that began above each λ, and room for one that no λ needs."""
 
     lines: jax.Array
+    """(L + 1, 3, d) `fixed`, `sloped` and `sign`, zero off the members."""
     steps: jax.Array
-    """(L,) breakpoints since the λ before."""
+    """(L + 1,) breakpoints since the λ before."""
+    at: jax.Array
+    """Where the last piece stands; one past the end if it began at the last λ, up to rounding."""
 
 
 def follow(
@@ -87,10 +92,9 @@ def follow(
     b = jnp.where(free, start, 0)
     g = dot(gram, b) - linear
     astray = violation(b, g, here * factor, free) > WRONG * jnp.max(jnp.where(free, jnp.abs(linear), 0))
-    b = jnp.where(astray, 0, b)
-    tableau = tableau.begun(
-        gram, jnp.zeros(d), jnp.any(jnp.isnan(tableau.extra)) | jnp.any(tableau.extra != 0) | astray
-    )
+    b, here = jnp.where(astray, 0, b), jnp.where(astray, jnp.inf, here)
+    # One that has a jitter, or is none yet, is of no use.
+    tableau = tableau.begun(gram, jnp.zeros(d), jnp.any(tableau.extra != 0) | astray)
     tableau = tableau.with_members(b != 0)
     tableau = jax.lax.while_loop(lambda t: t.gathered > 0, lambda t: t.folded(), tableau)
 
@@ -136,11 +140,11 @@ def follow(
                 passed=point.passed + 1,
             )
             after = ahead(after, point.when)
-            at = jnp.sum(l1 > point.when)
+            begins = point.when * jnp.where(leaves | (factor[k] == 0), 1 + TIED, 1 - TIED)
+            at = jnp.maximum(jnp.sum(l1 > begins), pieces.at)
             lines = jnp.where(after.members, jnp.stack([after.fixed, after.sloped, after.sign]), 0)
-            pieces = _Pieces(
-                jax.lax.dynamic_update_index_in_dim(pieces.lines, lines, at, 0), pieces.steps.at[at].add(1)
-            )
+            lines = jax.lax.dynamic_update_index_in_dim(pieces.lines, lines, at, 0)
+            pieces = _Pieces(lines, pieces.steps.at[at].add(1), at)
             return after, pieces, left, right, gathered + 1
 
         none = jnp.zeros((size, d))
@@ -155,15 +159,17 @@ def follow(
         _Point(fixed, sloped, sign, tableau.members, tableau.diagonal(), jnp.asarray(0), here, jnp.asarray(0)), here
     )
     begun = jnp.where(first.members, jnp.stack([fixed, sloped, sign]), 0)
-    pieces = _Pieces(jnp.zeros((l1.size, 3, d)).at[0].set(begun), jnp.zeros(l1.size, int))
+    room = 1 + l1.size
+    pieces = _Pieces(jnp.zeros((room, 3, d)).at[0].set(begun), jnp.zeros(room, int), jnp.asarray(0))
     matrix, point, pieces = jax.lax.while_loop(lambda s: goes_on(s[1]), stretch, (tableau.matrix, first, pieces))
 
-    piece = jax.lax.cummax(jnp.where(pieces.steps > 0, jnp.arange(l1.size), 0))
+    steps = pieces.steps[:-1]
+    piece = jax.lax.cummax(jnp.where(steps > 0, jnp.arange(l1.size), 0))
     fixed, sloped, sign = jnp.moveaxis(pieces.lines[piece], 1, 0)
     found = fixed - l1[:, None] * sloped
     # At a breakpoint rounding may leave an entry on the other side of zero.
     found = jnp.where((found * sign < 0) | ~free, 0, found)
-    return Chunk(found, pieces.steps), tableau._replace(matrix=matrix, members=point.members)
+    return Chunk(found, steps), tableau._replace(matrix=matrix, members=point.members)
 
 
 def _line(tableau: Tableau, known: jax.Array) -> jax.Array:
