@@ -16,8 +16,8 @@ from jaxreg.linear.active.chunk import Chunk
 from jaxreg.linear.active.inner import violation
 from jaxreg.linear.active.tableau import Tableau, dot
 
-GATHERED = 32
-"""Pivots gathered before they are worked into the matrix, as one product."""
+GATHERED, SHARE = 32, 16
+"""Pivots gathered before they are worked into the matrix, as one product: so many, or one for so many columns."""
 DEPENDENT = 1e-10
 """Share of its square that a column must have beside the active ones in order to join them."""
 OFTEN = 8
@@ -87,7 +87,7 @@ def follow(
     """
     d, last = linear.size, l1[-1]
     index, squares = jnp.arange(d), jnp.diagonal(gram)
-    size = min(GATHERED, d)
+    size = min(max(GATHERED, d // SHARE), d)
 
     b = jnp.where(free, start, 0)
     g = dot(gram, b) - linear
