@@ -48,7 +48,8 @@ class Path:
         loss: the loss.
         penalty: the penalty, at the strength it was given with.
         stats: what the engine counted: inner steps (of a lasso's path, most often, the breakpoints since the λ before),
-            and the number of columns that were ever active; and which solver it was: "active set", "group working set", "splitting" (losses with kinks) or "generic".
+            and the number of columns that were ever active; and which solver it was: "active set", "group working set",
+            "splitting" (losses with kinks) or "generic".
     """
 
     lams: np.ndarray

@@ -62,10 +62,13 @@ def test_shape(pair):
 def test_moments(pair):
     design, X = pair
     w = weights()
-    mean, variance = ask("moments", design, w)
+    response = 1e3 + np.random.default_rng(5).normal(size=N)
+    mean, variance, along = ask("moments", design, w, response)
     expected = w @ X
     spread = np.stack([one @ (X - m) ** 2 for one, m in zip(w, expected, strict=True)])
     close(mean, expected, scale=np.abs(X).max())
+    centered = [(w[f] * (response - w[f] @ response)) @ (X - expected[f]) for f in range(len(w))]
+    np.testing.assert_allclose(along, centered, atol=1e-12 * np.abs(X).max())
     np.testing.assert_allclose(variance, spread, rtol=1e-9, atol=1e-15)
     # Constant under a set's weights is exactly constant; anything else is not.
     np.testing.assert_array_equal(np.asarray(variance) > 0, [[np.ptp(x[one > 0]) > 0 for x in X.T] for one in w])
@@ -75,7 +78,7 @@ def test_moments(pair):
 
 def test_views_of_a_column_that_is_constant_in_one_training_set(pair):
     design, _ = pair
-    views = make_views(design, weights(), True, True)
+    views, _ = make_views(design, weights(), True, True)
     np.testing.assert_array_equal(views.varies[:, ALMOST], [True, False, True, True, True, True])
     assert views.scale[1, ALMOST] == 1
 

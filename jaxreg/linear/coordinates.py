@@ -38,7 +38,7 @@ def own_steps(design: Design, views: Views, loss: Loss, data: Data, eta: jax.Arr
     weights = jnp.where(data.weights > 0, data.weights * second, 0)
     total = jnp.sum(weights, axis=1, keepdims=True)
     share = weights / jnp.where(total > 0, total, 1)
-    mean, variance = design.moments(share)
+    mean, variance, _ = design.moments(share)
     curvature = total * (variance + jnp.square(mean - views.mean)) * jnp.square(inverse_scale(views))
     return jnp.where(curvature > 0, 1 / jnp.where(curvature > 0, curvature, 1), 1)
 

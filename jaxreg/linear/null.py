@@ -36,8 +36,13 @@ class Null(NamedTuple):
 
 
 @program()
-def fit_null(design: Design, views: Views, loss: Loss, data: Data, unpenalized: Columns) -> Null:
-    """Fit the null model by Newton's method and correlate what it leaves with every column."""
+def fit_null(
+    design: Design, views: Views, loss: Loss, data: Data, unpenalized: Columns, along: jax.Array | None = None
+) -> Null:
+    """Fit the null model by Newton's method and correlate what it leaves with every column.
+
+    The covariance (F, p) of the target with the columns, where that is known, tells what the mean leaves of it.
+    """
     many = data.weights.shape[0]
     sets = jnp.arange(many)
     basis, whitening = jax.vmap(orthonormal, in_axes=(None, 0, 0))(unpenalized, sets, data.weights)
@@ -53,7 +58,7 @@ def fit_null(design: Design, views: Views, loss: Loss, data: Data, unpenalized: 
     return Null(
         primal=jnp.sum(data.weights * loss.value(eta, data.target), axis=1),
         derivative=derivative,
-        gradient=correlate_views(design, views, derivative[:, None])[:, 0],
+        gradient=correlate_views(design, views, derivative[:, None])[:, 0] if along is None else -along,
         basis=basis,
         coef=jnp.einsum("fdm,fm->fd", whitening, gamma, precision="highest"),
         deviance=jnp.sum(data.weights * loss.deviance(plain, data.target), axis=1),

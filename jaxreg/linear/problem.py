@@ -14,7 +14,7 @@ from jaxreg.linear.joint import fit_null_joint
 from jaxreg.linear.kinks.responses import fit_null_responses
 from jaxreg.linear.null import Null, fit_null
 from jaxreg.linear.sizes import fill_up
-from jaxreg.losses import Loss
+from jaxreg.losses import Loss, Squared
 from jaxreg.losses._base import Coupled, Nonsmooth
 
 LOST = 1e-6
@@ -55,17 +55,21 @@ class Problem:
         # A target that is no array is never filled up.
         target = given.encoded if rows == n else fill_up(np.asarray(given.encoded), rows)
         target, offset = jax.device_put((target, fill_up(given.offset, rows)))
-        views = make_views(design, weights, intercept, standardize)
+        plain = is_plain(loss) and offset.ndim == 1
+        unpenalized = np.flatnonzero(factor == 0)
+        mean_only = plain and isinstance(loss, Squared) and intercept and not unpenalized.size
+        response = target - offset if mean_only else None
+        views, along = make_views(design, weights, intercept, standardize, response)
         # A constant changes nothing in a loss of coupled samples: columns may be centered all the same.
         intercept = intercept and not isinstance(loss, Coupled)
         data = Data(target, offset, views.weights)
-        unpenalized = np.flatnonzero(factor == 0)
         free = gather(design, views, unpenalized, unpenalized.size, intercept)
         if isinstance(loss, Nonsmooth):
             null = fit_null_responses(design, views, loss, data, factor, intercept)
+        elif plain:
+            null = fit_null(design, views, loss, data, free, along)
         else:
-            plain = is_plain(loss) and offset.ndim == 1
-            null = (fit_null if plain else fit_null_joint)(design, views, loss, data, free)
+            null = fit_null_joint(design, views, loss, data, free)
         if not np.isfinite(np.asarray(views.largest)).all():
             raise ValueError("X has columns whose squares overflow: divide them by a constant")
         lost = int(np.sum(~(np.asarray(null.astray) <= LOST)))

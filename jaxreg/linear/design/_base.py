@@ -21,10 +21,13 @@ class Design(abc.ABC):
         """Rows n and columns p."""
 
     @abc.abstractmethod
-    def moments(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def moments(
+        self, weights: jax.Array, response: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
         """Weighted mean and variance of every column, each (F, p), for weights (F, n) whose rows sum to 1.
 
-        The variance of a column that is constant under the weights is exactly 0.
+        The variance of a column that is constant under the weights is exactly 0. With a response (n,) its covariance
+        with every column, (F, p), too: in a matrix in memory that costs no pass of its own.
         """
 
     @abc.abstractmethod
@@ -49,7 +52,7 @@ def wide_dot(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, precision="highest", preferred_element_type=jnp.float64)
 
 
-def settle(variance: jax.Array, second: jax.Array, largest: jax.Array, exact: Callable[[], jax.Array]) -> jax.Array:
+def settle(variance: jax.Array, second: jax.Array, shift: jax.Array, exact: Callable[[], jax.Array]) -> jax.Array:
     """Variances (F, p) that come from differences of second moments: repaired where they cancelled.
 
     One shift serves all training sets, which costs a product instead of a pass over X for each. It cancels
@@ -59,12 +62,12 @@ def settle(variance: jax.Array, second: jax.Array, largest: jax.Array, exact: Ca
     Args:
         variance: as found.
         second: second moments about the shift, which bound what was subtracted.
-        largest: absolute value of the largest entry of each column, (p,).
+        shift: what they are about, (p,).
         exact: computes all variances about each set's own means.
     """
     # A column whose spread is rounding of its entries is constant.
     info = jnp.finfo(jnp.float64)
-    noise = jnp.minimum(jnp.square(64 * info.eps * largest), info.max)
+    noise = jnp.minimum((64 * info.eps) ** 2 * (jnp.square(shift) + second), info.max)
     lost = (variance < 1e-6 * second) & (second > noise)
     variance = jax.lax.cond(jnp.any(lost), lambda: jnp.where(lost, exact(), variance), lambda: variance)
     # Squares that overflow are no reason to call a column constant.

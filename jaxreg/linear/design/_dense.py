@@ -24,28 +24,30 @@ class Dense(Design):
         n, p = self.X.shape
         return n, p
 
-    def moments(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def moments(
+        self, weights: jax.Array, response: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
         """Shift by rough means first, so that large ones do not cancel in the variance; in blocks of rows."""
-        n, p = self.shape
+        (n, p), many = self.shape, len(weights)
+        # A rough center for the response, too.
+        rows = weights if response is None else jnp.concatenate([weights, weights * (response - jnp.mean(response))])
         shift = jnp.mean(self.X[:: max(1, n // 256)].astype(jnp.float64), axis=0)
 
-        def block(first: jax.Array | int, size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-            rows = jax.lax.dynamic_slice_in_dim(self.X, first, size).astype(jnp.float64)
-            weight = jax.lax.dynamic_slice_in_dim(weights, first, size, axis=1)
-            shifted = rows - shift
-            largest = jnp.max(jnp.abs(rows), axis=0, initial=0)
-            return wide_dot(weight, shifted), wide_dot(weight, jnp.square(shifted)), largest
+        def block(first: jax.Array | int, size: int) -> tuple[jax.Array, jax.Array]:
+            shifted = jax.lax.dynamic_slice_in_dim(self.X, first, size).astype(jnp.float64) - shift
+            some = jax.lax.dynamic_slice_in_dim(rows, first, size, axis=1)
+            return wide_dot(some, shifted), wide_dot(some[:many], jnp.square(shifted))
 
-        def add(sums: tuple[jax.Array, ...], more: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-            return sums[0] + more[0], sums[1] + more[1], jnp.maximum(sums[2], more[2])
-
-        mean, second, largest = over_rows(n, min(max(ENTRIES // p, 32), 256), block, add)
+        sums, second = over_rows(n, min(max(ENTRIES // p, 32), 256), block)
+        mean = sums[:many]
+        along = None if response is None else sums[many:] - jnp.sum(rows[many:], axis=1, keepdims=True) * mean
 
         def exact() -> jax.Array:
             X = self.X.astype(jnp.float64)
             return jax.lax.map(lambda view: view[0] @ jnp.square(X - view[1]), (weights, mean + shift))
 
-        return mean + shift, settle(second - jnp.square(mean), second, largest, exact)
+        variance = settle(second - jnp.square(mean), second, shift, exact)
+        return mean + shift, variance, along
 
     def gather(self, columns: jax.Array | None, center: jax.Array) -> jax.Array:
         """Copy the chosen columns, in float64."""

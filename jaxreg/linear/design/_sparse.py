@@ -55,13 +55,15 @@ class Sparse(Design):
         """Rows n and columns p."""
         return self.rows, self.indptr.size - 1
 
-    def moments(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def moments(
+        self, weights: jax.Array, response: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
         """Split the variance into that among stored entries, and that between these and the zeros.
 
         With P the weight of a column's stored entries, μ their mean and V their variance, the column has mean
         Pμ and variance PV + P(1 − P)μ²: no difference of large numbers.
         """
-        n, p = self.shape
+        n = self.shape[0]
         size, owner = jnp.diff(self.indptr), self._owner()
         x = self.data.astype(jnp.float64)
         shift = self._times(x, jnp.ones((1, n)))[0] / jnp.maximum(size, 1)
@@ -80,10 +82,12 @@ class Sparse(Design):
 
             return jax.lax.map(one, (weights, level + shift)) + between
 
-        largest = jax.ops.segment_max(jnp.abs(x), owner, num_segments=p, indices_are_sorted=True)
-        largest = jnp.where(size > 0, largest, 0)
-        variance = second - stored * jnp.square(level) + between
-        return first + stored * shift, settle(variance, second, largest, exact)
+        mean = first + stored * shift
+        variance = settle(second - stored * jnp.square(level) + between, second, shift, exact)
+        if response is None:
+            return mean, variance, None
+        rows = weights * (response - jnp.mean(response))
+        return mean, variance, self.correlate(rows) - jnp.sum(rows, axis=1, keepdims=True) * mean
 
     def gather(self, columns: jax.Array | None, center: jax.Array) -> jax.Array:
         """Make the chosen columns dense, at a cost that follows their own stored entries."""

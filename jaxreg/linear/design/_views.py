@@ -31,10 +31,15 @@ class Views:
 
 
 @program()
-def make_views(design: Design, sample_weight: jax.Array, intercept: Any, standardize: Any) -> Views:
-    """Moments of every column under every training set's weights (F, n)."""
+def make_views(
+    design: Design, sample_weight: jax.Array, intercept: Any, standardize: Any, response: jax.Array | None = None
+) -> tuple[Views, jax.Array | None]:
+    """Moments of every column under every training set's weights (F, n).
+
+    With a response (n,) its covariance with the standardized columns, (F, p), too.
+    """
     weights = sample_weight / jnp.sum(sample_weight, axis=1, keepdims=True)
-    mean, variance = design.moments(weights)
+    mean, variance, along = design.moments(weights, response)
     # Without an intercept a constant column is a feature like any other, unless it is zero; it just has no spread to
     # divide by.
     varies = (variance > 0) | (~intercept & (mean != 0))
@@ -42,4 +47,5 @@ def make_views(design: Design, sample_weight: jax.Array, intercept: Any, standar
     size = jnp.sqrt(variance + jnp.where(intercept, 0, jnp.square(mean))) / scale
     size = jnp.where(jnp.isfinite(variance), size, jnp.inf)
     largest = jnp.max(jnp.where(varies | (size == jnp.inf), size, 0), axis=1)
-    return Views(weights, jnp.where(intercept, mean, 0), scale, varies, largest)
+    views = Views(weights, jnp.where(intercept, mean, 0), scale, varies, largest)
+    return views, None if along is None else jnp.where(varies, along / scale, 0)
