@@ -76,6 +76,16 @@ def test_moments(pair):
     assert variance[2, FAR] < 10
 
 
+def test_a_response_that_is_far_off_where_it_has_no_weight(pair):
+    design, X = pair
+    w = weights()
+    f, row = np.argwhere(w == 0)[0]
+    response = np.random.default_rng(6).normal(size=N)
+    truth = (w[f] * (response - w[f] @ response)) @ X
+    response[row] = 1e12
+    np.testing.assert_allclose(ask("moments", design, w, response)[2][f], truth, atol=1e-12 * np.abs(X).max())
+
+
 def test_views_of_a_column_that_is_constant_in_one_training_set(pair):
     design, _ = pair
     views, _ = make_views(design, weights(), True, True)

@@ -52,6 +52,14 @@ def wide_dot(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, precision="highest", preferred_element_type=jnp.float64)
 
 
+def centered(weights: jax.Array, response: jax.Array) -> jax.Array:
+    """The response (n,) about its mean in every training set, times the weights, (F, n).
+
+    Each set by its own mean: a row that is held out, however far off, costs the others no digit.
+    """
+    return weights * (response - (weights @ response)[:, None])
+
+
 def settle(variance: jax.Array, second: jax.Array, shift: jax.Array, exact: Callable[[], jax.Array]) -> jax.Array:
     """Variances (F, p) that come from differences of second moments: repaired where they cancelled.
 

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from jaxreg.linear.design._base import Design, over_rows, settle, wide_dot
+from jaxreg.linear.design._base import Design, centered, over_rows, settle, wide_dot
 
 ENTRIES = 2**17
 """Entries worked on at a time, so that what is derived from them stays in the cache."""
@@ -29,8 +29,7 @@ class Dense(Design):
     ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
         """Shift by rough means first, so that large ones do not cancel in the variance; in blocks of rows."""
         (n, p), many = self.shape, len(weights)
-        # A rough center for the response, too.
-        rows = weights if response is None else jnp.concatenate([weights, weights * (response - jnp.mean(response))])
+        rows = weights if response is None else jnp.concatenate([weights, centered(weights, response)])
         shift = jnp.mean(self.X[:: max(1, n // 256)].astype(jnp.float64), axis=0)
 
         def block(first: jax.Array | int, size: int) -> tuple[jax.Array, jax.Array]:

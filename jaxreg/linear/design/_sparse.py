@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg.linear import sizes
-from jaxreg.linear.design._base import Design, settle, wide_dot
+from jaxreg.linear.design._base import Design, centered, settle, wide_dot
 
 ROWS = 32
 """Rows of a product done at once. Of 16 to 256 the quickest: so many rows of a dense factor stay in cache."""
@@ -86,7 +86,7 @@ class Sparse(Design):
         variance = settle(second - stored * jnp.square(level) + between, second, shift, exact)
         if response is None:
             return mean, variance, None
-        rows = weights * (response - jnp.mean(response))
+        rows = centered(weights, response)
         return mean, variance, self.correlate(rows) - jnp.sum(rows, axis=1, keepdims=True) * mean
 
     def gather(self, columns: jax.Array | None, center: jax.Array) -> jax.Array:
