@@ -70,11 +70,12 @@ def gather(design: Design, views: Views, index: np.ndarray, width: int, intercep
     """Gather the columns of a working set, padded to `width` columns that are never free."""
     padded = np.zeros(width, dtype=np.int64)
     padded[: index.size] = index
-    return _gather(design, views, padded, np.arange(width) < index.size, intercept)
+    return gather_padded(design, views, padded, np.arange(width) < index.size, intercept)
 
 
 @program()
-def _gather(design: Design, views: Views, index: jax.Array, real: jax.Array, intercept: jax.Array) -> Columns:
+def gather_padded(design: Design, views: Views, index: jax.Array, real: jax.Array, intercept: jax.Array) -> Columns:
+    """The same as a program, of columns `index` (w,) that are `real`."""
     center = views.mean[0][index]
     x = design.gather(index, center)
     free = views.varies[:, index] & real

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import numpy as np
 
 from jaxreg._result import Result
-from jaxreg.linear.active.march import March
+from jaxreg.linear.active.march import FINEST, March
 from jaxreg.linear.active.ridge import fit_ridge
+from jaxreg.linear.active.sprint import sprint, suits
 from jaxreg.linear.problem import Fits, Piece, Problem
 from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Squared
@@ -49,6 +50,10 @@ def fit(
     (n, p), length = problem.design.shape, l1.shape[1]
     if not l1.any() and (problem.factor > 0).all() and l2.all() and (p > n or isinstance(problem.loss, Squared)):
         pieces = [fit_ridge(problem, l2, tol)]
+        if report is not None:
+            report(length, length)
+    elif suits(problem, l1, l2) and (piece := sprint(problem, l1[0], tol, FINEST)) is not None:
+        pieces = [piece]
         if report is not None:
             report(length, length)
     else:

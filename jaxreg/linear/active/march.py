@@ -103,7 +103,7 @@ class March:
             data = problem.data
             self.level = (np.asarray(data.weights) @ (np.asarray(data.target) - np.asarray(data.offset)))[self.f]
         self.gradient = np.asarray(problem.null.gradient)[self.f]
-        self.before: np.ndarray | None = None
+        self.before = self.gradient
         self.last = [np.empty(0, dtype=np.int64)] * self.f.size
         self.active = np.zeros(self.f.size, dtype=int)
         self.rows = np.count_nonzero(problem.data.weights, axis=1)[self.f]
@@ -197,8 +197,8 @@ class March:
         """Columns that lane m may need down to strengths l1 and `ridge`."""
         if self.everything is not None:
             return self.everything
-        before = None if self.before is None else self.before[m]
-        near = screen.closeness(self.gradient[m], before, self.problem.factor, self.here[m], self.there[m], l1)
+        known = self.gradient[m], self.before[m], self.problem.factor
+        near = screen.closeness(*known, self.here[m], self.there[m], l1)
         active = np.union1d(np.flatnonzero(self.b[m, 1:]), self.always)
         near[~self.varies[m]] = -1
         near[active] = np.inf

@@ -1,0 +1,212 @@
+"""The march of one lane as one program, where rows are few: no λ waits for the host.
+
+A lasso has no more active columns than rows. Where those are few one width has room for all that may become active on
+the whole path, and what surrounds a chunk took longer than what it computes. So the rounds of `march` (screen, gather,
+solve, certify) are those of a loop on the device; what it cannot do, it leaves to `march`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxreg._programs import program
+from jaxreg.linear.active import screen
+from jaxreg.linear.active.breakpoints import follow
+from jaxreg.linear.active.grams import FEW_ROWS
+from jaxreg.linear.active.judge import judge, of_sets
+from jaxreg.linear.active.sides import columns_at_once
+from jaxreg.linear.active.tableau import Tableau, dot
+from jaxreg.linear.columns import Data, gather_padded
+from jaxreg.linear.design import Design, Views
+from jaxreg.linear.null import Null
+from jaxreg.linear.problem import Piece, Problem
+from jaxreg.linear.sizes import rounded
+from jaxreg.linear.threads import in_threads
+from jaxreg.losses import Loss, Squared
+
+WINDOW = 10
+"""λ solved between certificates."""
+SPARE, STEP = 56, 32
+"""Columns beside as many as there are rows, and what the sum is rounded up to."""
+WIDE = 3
+"""Columns for each one in the working set, from which a working set is worth it."""
+ROUNDS = 4
+"""Rounds for each window, after which the lane is given up."""
+
+
+class _Found(NamedTuple):
+    """Of every λ, and of as many more as a window has: coefficients (w,) of the columns `index` (w,), and the rest."""
+
+    b: jax.Array
+    index: jax.Array
+    gap: jax.Array
+    kkt: jax.Array
+    deviance: jax.Array
+    steps: jax.Array
+
+
+class _Runner(NamedTuple):
+    """Where a lane stands: solved up to λ number `at`, with the last solution and what is known of gradients."""
+
+    at: jax.Array
+    b: jax.Array
+    begin: jax.Array
+    """The λ that b (p,) is of."""
+    gradient: jax.Array
+    """(p,) at `here`; at `there` it was `before`."""
+    before: jax.Array
+    here: jax.Array
+    there: jax.Array
+    wanted: jax.Array
+    """(p,) columns that the last working set turned out to lack."""
+    rounds: jax.Array
+    stuck: jax.Array
+    found: _Found
+
+
+def room(rows: int) -> int:
+    """Width of working sets."""
+    return -(-(rows + SPARE) // STEP) * STEP
+
+
+def suits(problem: Problem, l1: np.ndarray, l2: np.ndarray) -> bool:
+    """Whether the strengths are a lasso's, its rows few and its columns many."""
+    n, p = problem.design.shape
+    mean_only = problem.plain and problem.null.basis.shape[2] == 1 and bool((problem.factor > 0).all())
+    lasso = isinstance(problem.loss, Squared) and mean_only and bool(l1.all()) and not l2.any()
+    return lasso and n <= FEW_ROWS and p >= WIDE * room(n)
+
+
+def sprint(problem: Problem, l1: np.ndarray, tol: float, finest: float) -> Piece | None:
+    """Solve for strengths l1 (L,) in every training set; None if a lane was given up."""
+    data, sets, length = problem.data, len(problem.data.weights), l1.size
+    # The last λ is repeated, up to one of few numbers, so that theirs compiles nothing.
+    padded = np.full(rounded(length) + WINDOW, l1[-1])
+    padded[:length] = l1
+    slack = 10 * max(1e-2 * tol, finest)
+    on_cpu = next(iter(data.target.devices())).platform == "cpu"
+    (n, p), width = problem.design.shape, room(problem.design.shape[0])
+    static = {"width": width, "block": columns_at_once(WINDOW, p, on_cpu)}
+    shared = problem.design, problem.views, problem.loss, data, problem.null
+    rest = padded, np.int64(length), problem.factor, problem.intercept, tol, slack
+
+    def run(f: int) -> _Found | None:
+        done, found = _run(*shared, np.int64(f), *rest, **static)
+        return jax.tree.map(np.asarray, found) if done else None
+
+    lanes = in_threads(run, range(sets), lambda _: ("sprint", type(problem.design), n, p, padded.size, sets))
+    if any(found is None for found in lanes):
+        return None
+    return _piece(problem, lanes, length)
+
+
+def _piece(problem: Problem, lanes: list[_Found], length: int) -> Piece:
+    used = np.zeros(problem.design.shape[1], dtype=bool)
+    for found in lanes:
+        used[found.index[:length][found.b[:length] != 0]] = True
+    working = np.flatnonzero(used)
+    place = np.cumsum(used)
+    b = np.zeros((length, len(lanes), 1, 1 + working.size))
+    level = np.asarray(problem.null.coef)[:, 0]
+    for f, found in enumerate(lanes):
+        at, k = np.nonzero(found.b[:length])
+        b[:, f, 0, 0] = level[f]
+        b[at, f, 0, place[found.index[at, k]]] = found.b[at, k]
+    rest = (np.stack([part[:length] for part in parts], axis=1)[..., None] for parts in list(zip(*lanes, strict=True))[2:])
+    gap, kkt, deviance, steps = rest
+    return Piece(working, b, gap, kkt, deviance, steps, np.full(gap.shape, np.nan))
+
+
+@program(static=("width", "block"))
+def _run(
+    design: Design,
+    views: Views,
+    loss: Loss,
+    data: Data,
+    null: Null,
+    f: jax.Array,
+    l1: jax.Array,
+    length: jax.Array,
+    factor: jax.Array,
+    intercept: jax.Array,
+    tol: jax.Array,
+    slack: jax.Array,
+    *,
+    width: int,
+    block: int,
+) -> tuple[jax.Array, _Found]:
+    """Whether lane f was solved, and what was found for `length` of the strengths l1.
+
+    A λ is solved if its relative gap is `tol` at most, and no gradient exceeds its bound by more than `slack`.
+    """
+    views, null, weights = of_sets(f[None], views, null, data.weights)
+    data = data._replace(weights=weights)
+    start, p = null.gradient[0], factor.size
+    most = jnp.max(jnp.abs(start) / factor)
+    level = null.coef[:, :1]
+
+    def go(runner: _Runner) -> _Runner:
+        lams = jax.lax.dynamic_slice_in_dim(l1, runner.at, WINDOW)
+        near = screen.closeness(runner.gradient, runner.before, factor, runner.here, runner.there, lams[-1])
+        # Members first, then what was missing; what does not vary is never taken.
+        near = jnp.where(runner.wanted, jnp.maximum(near, 1e30), near)
+        near = jnp.where(views.varies[0], jnp.where(runner.b != 0, jnp.inf, near), -1)
+        take = jax.lax.top_k(near.astype(jnp.float32), width)[1]
+        columns = gather_padded.jitted(design, views, take, jnp.ones(width, bool), intercept)
+        x = columns.x * (jnp.sqrt(weights[0])[:, None] / columns.scale[0])
+        solved, _ = follow(
+            dot(x.T, x),
+            -start[take],
+            columns.free[0, 1:],
+            lams,
+            factor[take],
+            runner.b[take],
+            runner.begin,
+            Tableau.empty(width),
+        )
+        b = jnp.concatenate([jnp.broadcast_to(level, (WINDOW, 1)), solved.b], axis=1)
+        place = jnp.zeros(p, int).at[take].set(1 + jnp.arange(width))
+        one = lams[None, None], jnp.zeros((1, 1, WINDOW)), factor, b[:, None, None], jnp.zeros(1, int)
+        gap, kkt, deviance, excess, last, before = judge.jitted(
+            design, views, loss, data, null, columns, place, *one, width=block
+        )
+        gap, kkt, deviance = (part[:, 0, 0] for part in (gap, kkt, deviance))
+        good = (gap <= tol) & (kkt <= slack)
+        whole = jnp.all(good)
+        good = jnp.where(whole, WINDOW, jnp.argmin(good))
+        lost = (excess[0] > slack * jnp.max(jnp.abs(start))) & views.varies[0] & (place == 0)
+        # What was solved before the first λ that lacks a column stays; the next window begins there.
+        reached = jnp.maximum(good - 1, 0)
+        moved = good > 0
+        news = _Found(solved.b, jnp.broadcast_to(take, (WINDOW, width)), gap, kkt, deviance, solved.steps)
+        return _Runner(
+            at=runner.at + good,
+            b=jnp.where(moved, jnp.zeros(p).at[take].set(solved.b[reached]), runner.b),
+            begin=jnp.where(moved, lams[reached], runner.begin),
+            gradient=jnp.where(whole, last[0], runner.gradient),
+            before=jnp.where(whole, before[0], runner.before),
+            here=jnp.where(whole, lams[-1], runner.here),
+            there=jnp.where(whole, lams[-2], runner.there),
+            wanted=jnp.where(moved, lost, lost | runner.wanted),
+            rounds=runner.rounds + 1,
+            stuck=~moved & ~jnp.any(lost & ~runner.wanted),
+            found=jax.tree.map(
+                lambda all_, some: jax.lax.dynamic_update_slice_in_dim(all_, some.astype(all_.dtype), runner.at, 0),
+                runner.found,
+                news,
+            ),
+        )
+
+    def goes_on(runner: _Runner) -> jax.Array:
+        return (runner.at < length) & ~runner.stuck & (runner.rounds < ROUNDS * (1 + length // WINDOW))
+
+    size = l1.size
+    each = jnp.zeros(size)
+    none = _Found(jnp.zeros((size, width)), jnp.zeros((size, width), int), each, each, each, jnp.zeros(size, int))
+    here = jnp.maximum(most, l1[0])
+    zero, no = jnp.asarray(0), jnp.asarray(False)
+    first = _Runner(zero, jnp.zeros(p), here, start, start, here, here, jnp.zeros(p, bool), zero, no, none)
+    last = jax.lax.while_loop(goes_on, go, first)
+    return last.at >= length, last.found
