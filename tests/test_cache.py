@@ -26,7 +26,8 @@ if sys.argv[1] == "small":
     jax.jit(jaxreg.L1(1.0).value)(np.ones(3))
 else:
     rng = np.random.default_rng(0)
-    said["coef"] = jaxreg.fit_path(rng.normal(size=(30, 4)), rng.normal(size=30), lams=5).coef.tolist()
+    y = rng.normal(size=30)
+    said["coef"] = [jaxreg.fit_path(rng.normal(size=(30, p)), y, lams=5).coef.tolist() for p in (4, 400)]
 said["seconds"] = time.process_time() - start
 said["compiled"] = counts["/jax/core/compile/backend_compile_duration"] - counts["/jax/compilation_cache/cache_hits"]
 print(json.dumps(said))

@@ -8,8 +8,8 @@ import pytest
 import scipy.sparse
 
 import jaxreg as jr
+from jaxreg.linear.columns import Data
 from jaxreg.linear.groups import fit as groupwise
-from jaxreg.linear.groups import lanes as group_lanes
 from jaxreg.linear.groups.parts import parts_of, residual, team_of
 from jaxreg.linear.groups.steps import minimize, steps_of
 from tests.problems import gaussian, uneven_offset, uneven_weights
@@ -145,7 +145,7 @@ NARROW = (X, Y, {"penalty": jr.GroupLasso(groups=LABELS, weight=WEIGHT), "lams":
 def test_one_batch_as_on_an_accelerator_gives_the_same(case, monkeypatch):
     X, y, options = case
     alone = jr.cross_validate(X, y, folds=3, **options)
-    monkeypatch.setattr(group_lanes, "on_cpu", lambda data: False)
+    monkeypatch.setattr(Data, "on_cpu", property(lambda data: False))
     batch = jr.cross_validate(X, y, fold_id=alone.fold_id, **options)
     assert batch.fold_gap.max() <= 1e-6
     np.testing.assert_allclose(batch.scores, alone.scores, rtol=1e-5)

@@ -186,7 +186,7 @@ def test_one_batch_equals_threads(monkeypatch, loss, ratios):
     one_by_one = jr.cross_validate(x, target, **options)
     monkeypatch.setattr(march, "make_lanes", lanes.Batch)
     asked = []
-    monkeypatch.setattr(lanes, "group_size", lambda many, width, data: asked.append(many) or min(many, 3))
+    monkeypatch.setattr(lanes, "group_size", lambda many, each, data: asked.append(many) or min(many, 3))
     batched = jr.cross_validate(x, target, **options)  # eight lanes or four, three at a time
     assert asked
     assert batched.fold_gap.max() <= 1e-6
@@ -235,7 +235,7 @@ def test_lanes_are_as_many_as_there_is_room_for():
             self.devices = lambda: {Device(stats)}
 
     def room(stats):
-        return lanes.group_size(110, 512, Data(Target(stats), None, None))
+        return lanes.group_size(110, 8 * 6 * 512**2, Data(Target(stats), None, None))
 
     assert room(None) == room({}) == 110
     assert room({"bytes_limit": 80 * 2**30, "bytes_in_use": 2**30}) == 110

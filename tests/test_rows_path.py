@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse
 
 import jaxreg as jr
-from jaxreg.linear.groups import lanes as group_lanes
+from jaxreg.linear.columns import Data
 from jaxreg.linear.groups.eliminate import invert_last, padded_size
 from jaxreg.linear.groups.parts import parts_of, residual, team_of
 from jaxreg.linear.groups.rows import solve_rows
@@ -136,7 +136,7 @@ def test_duplicate_columns_cost_few_rounds_more(loss):
 def test_one_batch_as_on_an_accelerator_gives_the_same(monkeypatch):
     fit = functools.partial(jr.cross_validate, X, Y, penalty=jr.L21(), lams=LAMS, lam_min_ratio=0.03)
     alone = fit(folds=3)
-    monkeypatch.setattr(group_lanes, "on_cpu", lambda data: False)
+    monkeypatch.setattr(Data, "on_cpu", property(lambda data: False))
     batch = fit(fold_id=alone.fold_id)
     assert batch.fold_gap.max() <= 1e-6
     np.testing.assert_allclose(batch.scores, alone.scores, rtol=1e-5)

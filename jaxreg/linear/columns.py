@@ -22,6 +22,11 @@ class Data(NamedTuple):
     offset: jax.Array
     weights: jax.Array
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether they are on a CPU, where lanes run one by one, each on columns of its own."""
+        return next(iter(self.offset.devices())).platform == "cpu"
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)

@@ -93,8 +93,7 @@ def certify(
     # As many groups for each core, and as few in them as serve: what fills up the last one is judged twice.
     groups = -(-many // size)
     size = -(-many // (groups + -groups % cores() if groups > 1 else 1))
-    on_cpu = next(iter(problem.data.target.devices())).platform == "cpu"
-    width = columns_at_once(size * block * each, p, on_cpu)
+    width = columns_at_once(size * block * each, p, problem.data.on_cpu)
     # Where each column of X stands in b; 0, the intercept's place, if nowhere.
     place = np.zeros(p, dtype=np.int64)
     used = np.flatnonzero(np.asarray(columns.free)[:, 1:].max(axis=0))

@@ -233,7 +233,9 @@ class Batch:
 
     def solve(self, store: Store, tasks: Sequence[Task]) -> list[tuple[np.ndarray, np.ndarray]]:
         """As for `Threads`; the tasks are all lanes in order, of one width."""
-        size = group_size(len(tasks), tasks[0].width, self.data)
+        # The Gram, the tableau now and after, its gathered rows, and a product of its size; each sample for a Hessian.
+        each = 8 * (6 * tasks[0].width ** 2 + 4 * self.data.target.size)
+        size = group_size(len(tasks), each, self.data)
         groups = [min(first, len(tasks) - size) for first in range(0, len(tasks), size)]
         if len(groups) != len(self.tableaus):
             self.tableaus = []  # begun anew in other groups
@@ -265,21 +267,18 @@ class Batch:
         return [(_after_zero(b[k][:, : t.slots.size]), steps[k]) for k, t in enumerate(tasks)]
 
 
-def group_size(lanes: int, width: int, data: Data) -> int:
-    """How many lanes of a width the device has room for at once, by its own account; all of them if it gives none."""
+def group_size(lanes: int, each: int, data: Data) -> int:
+    """How many lanes of so many bytes the device has room for, by its own account; all of them if it gives none."""
     stats = next(iter(data.target.devices())).memory_stats() or {}
     if "bytes_limit" not in stats:
         return lanes
     free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    # The Gram, the tableau now and after, its gathered rows, and a product of its size; each sample for a Hessian.
-    each = 8 * (6 * width**2 + 4 * data.target.size)
     return int(np.clip(ROOM * free // each, 1, lanes))
 
 
 def make_lanes(loss: Loss, data: Data) -> Threads | Batch:
     """What suits the device that the data are on."""
-    on_cpu = next(iter(data.target.devices())).platform == "cpu"
-    return Threads(loss, data) if on_cpu else Batch(loss, data)
+    return Threads(loss, data) if data.on_cpu else Batch(loss, data)
 
 
 def _after_zero(b: np.ndarray) -> np.ndarray:

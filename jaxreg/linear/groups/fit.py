@@ -114,7 +114,7 @@ class _March:
         self.order = np.argsort(self.parts.labels, kind="stable")
         self.sizes = np.bincount(self.parts.labels)
         self.widest = min(1 << (self.parts.widest - 1).bit_length(), p)
-        self.one_by_one = group_lanes.on_cpu(problem.data)
+        self.one_by_one = problem.data.on_cpu
 
         self.gram = isinstance(problem.loss, Squared)
         self.everything = p <= ALL_COLUMNS

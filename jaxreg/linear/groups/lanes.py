@@ -223,11 +223,6 @@ def _run_all(loss: Loss, data: Data, store: Store, kind: Kind, tasks: Task, *, s
     return jax.vmap(one)(tasks)
 
 
-def on_cpu(data: Data) -> bool:
-    """Whether the data are on a CPU, where lanes run one by one, each on columns of its own."""
-    return next(iter(data.target.devices())).platform == "cpu"
-
-
 def solve(
     loss: Loss, data: Data, store: Store, kind: Kind, tasks: Sequence[Task], size: int, one_by_one: bool
 ) -> list[tuple[np.ndarray, np.ndarray]]:
