@@ -16,7 +16,7 @@ from tests.problems import breast_cancer, diabetes, gaussian, uneven_weights
 X, Y = diabetes()
 XB, YB = breast_cancer()
 # For working sets: no other test may use this shape, since programs are counted.
-WIDE = gaussian(90, 700, 0.5)
+WIDE = gaussian(290, 700, 0.5)
 
 
 @pytest.mark.parametrize("penalty", [jr.L1(), jr.ElasticNet(l1_ratio=0.3), jr.L2()], ids=lambda p: type(p).__name__)

@@ -154,6 +154,13 @@ def test_what_suits_the_march(design, options, ran):
     assert ran == []
 
 
+def test_progress_is_told_lane_by_lane(ran):
+    seen = []
+    jr.cross_validate(X, Y, folds=4, progress=lambda *at: seen.append(at), **FEWER)
+    assert ran[0] is not None
+    assert seen == [(6, 30), (12, 30), (18, 30), (24, 30), (30, 30)]
+
+
 def test_one_ratio_twice():
     twice = jr.cross_validate(X, Y, l1_ratios=[1.0, 1.0], folds=3, **FEWER)
     np.testing.assert_allclose(twice.scores[0], twice.scores[1], rtol=1e-6)

@@ -39,11 +39,13 @@ def in_threads(
     tasks: Sequence[Task],
     signature: Callable[[Task], Hashable],
     size: Callable[[Task], float] | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> list[Any]:
     """Run every task, in double precision; answers come in the tasks' order.
 
     The first task of each signature runs alone, so that no two threads compile the same program. Where tasks are of
-    different size the largest are begun first, so that no thread is left with a large one at the end.
+    different size the largest are begun first, so that no thread is left with a large one at the end. In the caller's
+    thread, `report` is told how many are done, and of how many.
     """
 
     def run(task: Task) -> Any:
@@ -51,17 +53,24 @@ def in_threads(
             return function(task)
 
     done: dict[int, Any] = {}
+
+    def keep(k: int, answer: Any) -> None:
+        done[k] = answer
+        if report is not None:
+            report(len(done), len(tasks))
+
     for k, task in enumerate(tasks):
         key = signature(task)
         if key not in _ready:
             with _lock:
-                done[k] = run(task)
+                keep(k, run(task))
                 _ready.add(key)
     rest = [k for k in range(len(tasks)) if k not in done]
     if size is not None:
         rest.sort(key=lambda k: -size(tasks[k]))
     if len(rest) == 1:
-        done[rest[0]] = run(tasks[rest[0]])
+        keep(rest[0], run(tasks[rest[0]]))
     else:
-        done.update(zip(rest, _pool().map(run, [tasks[k] for k in rest]), strict=True))
+        for k, answer in zip(rest, _pool().map(run, [tasks[k] for k in rest]), strict=True):
+            keep(k, answer)
     return [done[k] for k in range(len(tasks))]

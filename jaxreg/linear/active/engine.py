@@ -52,10 +52,8 @@ def fit(
         pieces = [fit_ridge(problem, l2, tol)]
         if report is not None:
             report(length, length)
-    elif suits(problem, l1, l2) and (piece := sprint(problem, l1[0], tol, FINEST)) is not None:
+    elif suits(problem, l1, l2) and (piece := sprint(problem, l1[0], tol, FINEST, report)) is not None:
         pieces = [piece]
-        if report is not None:
-            report(length, length)
     else:
         march = March(problem, l1, l2, tol)
         pieces = []

@@ -5,6 +5,7 @@ the whole path, and what surrounds a chunk took longer than what it computes. So
 solve, certify) are those of a loop on the device; what it cannot do, it leaves to `march`.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -23,7 +24,7 @@ from jaxreg.linear.columns import Data, gather_padded
 from jaxreg.linear.design import Design, Views
 from jaxreg.linear.null import Null
 from jaxreg.linear.problem import Piece, Problem
-from jaxreg.linear.sizes import rounded
+from jaxreg.linear.sizes import SMALL, rounded
 from jaxreg.linear.threads import in_threads
 from jaxreg.losses import Loss, Squared
 
@@ -83,14 +84,23 @@ def suits(problem: Problem, l1: np.ndarray, l2: np.ndarray) -> bool:
     return lasso and n <= FEW_ROWS and p >= WIDE * room(n)
 
 
-def sprint(problem: Problem, l1: np.ndarray, tol: float, finest: float) -> Piece | None:
-    """Solve for strengths l1 (L,) in every training set; None if a lane was given up."""
+def sprint(
+    problem: Problem,
+    l1: np.ndarray,
+    tol: float,
+    finest: float,
+    report: Callable[[int, int], None] | None = None,
+) -> Piece | None:
+    """Solve for strengths l1 (L,) in every training set; None if a lane was given up.
+
+    `report` is called with the number of lanes done and their total, in units of λ.
+    """
     data, sets = problem.data, len(problem.data.weights)
     enters = float(np.max(np.abs(np.asarray(problem.null.gradient)) / problem.factor))
     dense, which = _with_steps(l1, enters)
     length = dense.size
     # The last λ is repeated, up to one of few numbers, so that theirs compiles nothing.
-    padded = np.full(rounded(length, steps=2) + WINDOW, l1[-1])
+    padded = np.full(rounded(max(length, SMALL), steps=1) + WINDOW, l1[-1])
     padded[:length] = dense
     slack = 10 * max(1e-2 * tol, finest)
     (n, p), width = problem.design.shape, room(problem.design.shape[0])
@@ -106,8 +116,12 @@ def sprint(problem: Problem, l1: np.ndarray, tol: float, finest: float) -> Piece
         done, found = _run(*shared, np.arange(begin, begin + size), *rest, **static)
         return jax.tree.map(lambda part: np.asarray(part)[first - begin :], found) if done.all() else None
 
+    def told(done: int, groups: int) -> None:
+        if report is not None:
+            report(l1.size * done // groups, l1.size)
+
     signature = "sprint", type(problem.design), n, p, padded.size, sets, size
-    parts = in_threads(run, range(0, sets, size), lambda _: signature)
+    parts = in_threads(run, range(0, sets, size), lambda _: signature, report=told)
     if any(part is None for part in parts):
         return None
     found = jax.tree.map(lambda *lanes: np.concatenate(lanes), *parts)
