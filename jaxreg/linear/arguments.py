@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from jaxreg import _check
-from jaxreg.linear.design import Design, as_design
+from jaxreg.linear.design import Design, Host, as_design
 from jaxreg.linear.free import check_penalty, free_columns
 from jaxreg.linear.targets import check_target, offsets, responses, survival, vector
-from jaxreg.losses import Loss
+from jaxreg.losses import Loss, Squared
 from jaxreg.losses._base import Coupled, Joint, Nonsmooth
 from jaxreg.penalties import Elastic, ElasticNet, Penalty, Separable, Sum
 
@@ -24,7 +24,7 @@ class LinearData:
     may be more rows and columns than there are data, see `jaxreg.linear.sizes`.
     """
 
-    design: Design
+    design: Design | Host
     target: np.ndarray
     encoded: Any
     sample_weight: np.ndarray
@@ -57,7 +57,8 @@ def linear_data(
         )
     # Only the active-set engine is told to leave out what is there to fill up.
     engine = isinstance(penalty, Elastic) and is_plain(loss)
-    design = as_design(X, dtype, rounded=(engine, engine))
+    waits = isinstance(penalty, Elastic) and isinstance(loss, Squared) and bool(np.any(np.asarray(penalty.mix) > 0))
+    design = as_design(X, dtype, rounded=(engine, engine), may_wait=waits)
     n, p = np.shape(X)
     target = survival(y, n) if isinstance(loss, Coupled) else responses("y", y, n)
     weights = np.ones(n) if sample_weight is None else vector("sample_weight", sample_weight, n)

@@ -71,8 +71,17 @@ class Columns:
         return (raw - total * self.shift[:, None]) / self.scale[:, None]
 
 
+def no_columns(views: Views, n: int, intercept: bool) -> Columns:
+    """None of the columns; the intercept alone may be free."""
+    many = len(views.weights)
+    none, free = np.zeros((many, 0)), np.full((many, 1), intercept)
+    return Columns(np.zeros((n, 0)), none, none, free, np.zeros(0, dtype=np.int64))  # type: ignore[arg-type]
+
+
 def gather(design: Design, views: Views, index: np.ndarray, width: int, intercept: bool) -> Columns:
     """Gather the columns of a working set, padded to `width` columns that are never free."""
+    if width == 0:
+        return no_columns(views, design.shape[0], intercept)
     padded = np.zeros(width, dtype=np.int64)
     padded[: index.size] = index
     return gather_padded(design, views, padded, np.arange(width) < index.size, intercept)

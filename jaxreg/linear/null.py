@@ -37,11 +37,12 @@ class Null(NamedTuple):
 
 @program()
 def fit_null(
-    design: Design, views: Views, loss: Loss, data: Data, unpenalized: Columns, along: jax.Array | None = None
+    design: Design | None, views: Views, loss: Loss, data: Data, unpenalized: Columns, along: jax.Array | None = None
 ) -> Null:
     """Fit the null model by Newton's method and correlate what it leaves with every column.
 
-    The covariance (F, p) of the target with the columns, where that is known, tells what the mean leaves of it.
+    The covariance (F, p) of the target with the columns, where that is known, tells what the mean leaves of it: then no
+    design is needed.
     """
     many = data.weights.shape[0]
     sets = jnp.arange(many)
@@ -55,10 +56,15 @@ def fit_null(
     level = unpenalized.free[:, None, :1] * jnp.ones((data.target.size, 1))
     plain = data.offset + level[..., 0] * jax.vmap(_newton, in_axes=(None, None, 0, 0))(loss, data, data.weights, level)
 
+    if along is not None:
+        gradient = -along
+    else:
+        assert design is not None
+        gradient = correlate_views(design, views, derivative[:, None])[:, 0]
     return Null(
         primal=jnp.sum(data.weights * loss.value(eta, data.target), axis=1),
         derivative=derivative,
-        gradient=correlate_views(design, views, derivative[:, None])[:, 0] if along is None else -along,
+        gradient=gradient,
         basis=basis,
         coef=jnp.einsum("fdm,fm->fd", whitening, gamma, precision="highest"),
         deviance=jnp.sum(data.weights * loss.deviance(plain, data.target), axis=1),

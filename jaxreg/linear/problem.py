@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from jaxreg.linear.arguments import LinearData, is_plain
-from jaxreg.linear.columns import Data, gather
-from jaxreg.linear.design import Design, Views, make_views
+from jaxreg.linear.columns import Data, gather, no_columns
+from jaxreg.linear.design import Design, Host, Views, make_views, views_of
 from jaxreg.linear.joint import fit_null_joint
 from jaxreg.linear.kinks.responses import fit_null_responses
 from jaxreg.linear.null import Null, fit_null
@@ -30,13 +30,17 @@ class Problem:
 
     shape: tuple[int, int]
     """Rows n and columns p of the data."""
-    design: Design
+    size: tuple[int, int]
+    """The same of the design."""
+    source: Design | Host
     views: Views
     loss: Loss
     data: Data
     factor: np.ndarray
     intercept: bool
     null: Null
+    moments: jax.Array | None
+    """(1, p, p) second moments of all columns about zero, proven to be the data's, where the design is not needed."""
 
     @classmethod
     def make(
@@ -48,35 +52,42 @@ class Problem:
         standardize: bool,
     ) -> "Problem":
         """Standardize for every training set, given by its sample weights (F, n), and fit the null models."""
-        design, (n, p) = given.design, given.shape
-        rows, columns = design.shape
+        source, (n, p) = given.design, given.shape
+        rows, columns = source.shape
         weights = np.pad(weights, ((0, 0), (0, rows - n)))
         factor = np.pad(given.factor, (0, columns - p), constant_values=1)
         # A target that is no array is never filled up.
         target = given.encoded if rows == n else fill_up(np.asarray(given.encoded), rows)
         target, offset = jax.device_put((target, fill_up(given.offset, rows)))
-        plain = is_plain(loss) and offset.ndim == 1
-        unpenalized = np.flatnonzero(factor == 0)
-        mean_only = plain and isinstance(loss, Squared) and intercept and not unpenalized.size
+        mean_only = isinstance(loss, Squared) and offset.ndim == 1 and intercept and bool((factor > 0).all())
         response = target - offset if mean_only else None
-        views, along = make_views(design, weights, intercept, standardize, response)
+        known = None
+        if isinstance(source, Host) and response is not None and len(weights) == 1:
+            known = source.moments(weights[0], np.asarray(response))
+        along: jax.Array | None
+        if known is not None:
+            design = None
+            views, along = views_of(weights, *(part[None] for part in known[:3]), intercept, standardize)
+        else:
+            source = design = source.dense if isinstance(source, Host) else source
+            views, along = make_views(design, weights, intercept, standardize, response)
         # A constant changes nothing in a loss of coupled samples: columns may be centered all the same.
         intercept = intercept and not isinstance(loss, Coupled)
         data = Data(target, offset, views.weights)
-        free = gather(design, views, unpenalized, unpenalized.size, intercept)
-        if isinstance(loss, Nonsmooth):
-            null = fit_null_responses(design, views, loss, data, factor, intercept)
-        elif plain:
-            null = fit_null(design, views, loss, data, free, along)
-        else:
-            null = fit_null_joint(design, views, loss, data, free)
+        null = _fit_null(design, views, loss, data, factor, intercept, along)
         if not np.isfinite(np.asarray(views.largest)).all():
             raise ValueError("X has columns whose squares overflow: divide them by a constant")
         lost = int(np.sum(~(np.asarray(null.astray) <= LOST)))
         if lost:
             message = f"the null models of {lost} of {len(views.weights)} training sets did not converge"
             warnings.warn(f"{message}: unpenalized coefficients may be infinite", RuntimeWarning, stacklevel=2)
-        return cls((n, p), design, views, loss, data, factor, intercept, null)
+        moments = None if known is None else jax.device_put(known.second[None])
+        return cls((n, p), (rows, columns), source, views, loss, data, factor, intercept, null, moments)
+
+    @property
+    def design(self) -> Design:
+        """The feature matrix, with JAX: of one that the caller keeps, the first to ask makes a copy."""
+        return self.source.dense if isinstance(self.source, Host) else self.source
 
     @property
     def plain(self) -> bool:
@@ -88,6 +99,27 @@ class Problem:
         gradient = np.abs(np.asarray(self.null.gradient))
         size = gradient.max(axis=tuple(range(1, gradient.ndim)))
         return np.where(size > 0, size, 1.0)
+
+
+def _fit_null(
+    design: Design | None,
+    views: Views,
+    loss: Loss,
+    data: Data,
+    factor: np.ndarray,
+    intercept: bool,
+    along: jax.Array | None,
+) -> Null:
+    """Null models, of a kind that suits the loss; without a design if nothing but the mean is free."""
+    if design is None:
+        return fit_null(None, views, loss, data, no_columns(views, data.target.size, intercept), along)
+    if isinstance(loss, Nonsmooth):
+        return fit_null_responses(design, views, loss, data, factor, intercept)
+    unpenalized = np.flatnonzero(factor == 0)
+    free = gather(design, views, unpenalized, unpenalized.size, intercept)
+    if is_plain(loss) and data.offset.ndim == 1:
+        return fit_null(design, views, loss, data, free, along)
+    return fit_null_joint(design, views, loss, data, free)
 
 
 class Fits(NamedTuple):

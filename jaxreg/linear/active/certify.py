@@ -79,7 +79,7 @@ def certify(
         lanes: those, numbered by training set and ratio, where b has changed since; all of them unless told.
         moments: second moments (F, p, p) of all columns, `proven`, in place of the data.
     """
-    (n, p), (length, sets, ratios, _) = problem.design.shape, b.shape
+    (n, p), (length, sets, ratios, _) = problem.size, b.shape
     index = np.asarray(columns.index)
     by_rows = isinstance(problem.loss, Squared) and np.array_equal(index, np.arange(p))
     # With all columns at hand the ratios of a training set share its products; else each lane is judged by itself.

@@ -47,7 +47,7 @@ def fit(
             fit(problem, l1[~kinked], l2[~kinked], tol),
         ]
         return _merge(parts, np.argsort(np.r_[np.flatnonzero(kinked), np.flatnonzero(~kinked)]))
-    (n, p), length = problem.design.shape, l1.shape[1]
+    (n, p), length = problem.size, l1.shape[1]
     if not l1.any() and (problem.factor > 0).all() and l2.all() and (p > n or isinstance(problem.loss, Squared)):
         pieces = [fit_ridge(problem, l2, tol)]
         if report is not None:
@@ -99,7 +99,7 @@ def _merge(parts: list[Fits], order: np.ndarray) -> Fits:
 
 
 def _assemble(problem: Problem, pieces: list[Piece], tol: float) -> Fits:
-    p = problem.design.shape[1]
+    p = problem.size[1]
     ever = np.zeros(p, dtype=bool)
     for piece in pieces:
         ever[piece.working[piece.b[..., 1:].any(axis=(0, 1, 2))]] = True

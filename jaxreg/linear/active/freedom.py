@@ -48,7 +48,7 @@ def degrees_of_freedom(
     # Other training sets and l1 ratios have active columns of their own.
     used = active.any(axis=0)
     index, b, active = index[used], b[:, np.r_[True, used]], active[:, used]
-    n, p = problem.design.shape
+    n, p = problem.size
     size = bucket(index.size, p)
     first = jax.tree.map(lambda leaf: leaf[:1], problem.views)
     columns = gather(problem.design, first, index, size, problem.intercept)

@@ -16,18 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxreg._programs import program
-from jaxreg.linear.active.blas import moments_by_blas, worth_blas
 from jaxreg.linear.active.split import Split
 from jaxreg.linear.active.tableau import dot
 from jaxreg.linear.columns import Columns, Data
-from jaxreg.linear.design import Dense, Design, Views, over_rows
+from jaxreg.linear.design import LEVEL, Dense, Design, Views, moments_by_blas, over_rows, worth_blas
 
 BLOCK, LEAST_ROWS, MOST_ROWS = 2**17, 256, 1024
 """Entries, and rows, multiplied at a time: a block stays in a core's cache."""
 PANELS = 4
 """Panels that the symmetric half of a Gram is made in, if they have `LEAST` columns at least."""
-LEVEL = 10
-"""Mean of a column beside its spread, up to which its second moment about zero is accurate enough."""
 FEW_ROWS = 256
 """Up to this many rows a Gram of some columns is sooner made from them than taken from that of all columns."""
 LEAST = 64
@@ -53,6 +50,13 @@ class Store:
     def capacity(self) -> int:
         """Columns that there is room for."""
         return self.columns.index.size
+
+
+def store_of(moments: jax.Array, views: Views, data: Data, gradient: jax.Array) -> Store:
+    """All columns without their entries: their moments (F, p, p) about zero and the null model's gradient tell all."""
+    center, without = np.zeros(moments.shape[1]), np.zeros((0, 0))
+    store = _full(without, views, data, None, True, center, gradient, gram=True, moments=False)
+    return dataclasses.replace(store, moments=moments)
 
 
 def second_moments(left: jax.Array, right: jax.Array, weights: jax.Array, split: Split | None) -> jax.Array:
@@ -155,9 +159,11 @@ def full_store(
     else:
         x, center = _centered(design, mean), mean
     moments = gram and (at_once or len(x) > FEW_ROWS)
-    by_blas = moments and split is None and worth_blas(x, data.weights)
+    by_blas = moments and split is None and worth_blas(x, len(data.weights))
     store = _full(x, views, data, split, intercept, center, gradient, gram=gram, moments=moments and not by_blas)
-    found = moments_by_blas(x, data.weights) if by_blas else store.moments
+    found = store.moments
+    if by_blas:
+        found = jax.device_put(moments_by_blas(np.asarray(x), np.asarray(data.weights)[0])[None])
     return dataclasses.replace(store, columns=dataclasses.replace(store.columns, x=x), moments=found)
 
 

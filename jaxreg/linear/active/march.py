@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxreg.linear.active import screen
 from jaxreg.linear.active.certify import Certificate, certify
-from jaxreg.linear.active.grams import empty_store, extend, full_store
+from jaxreg.linear.active.grams import empty_store, extend, full_store, store_of
 from jaxreg.linear.active.lanes import Task, make_lanes
 from jaxreg.linear.active.moments import disagreement, many_rows, proven
 from jaxreg.linear.active.split import find_split
@@ -52,7 +52,7 @@ class March:
     def __init__(self, problem: Problem, l1: np.ndarray, l2: np.ndarray, tol: float) -> None:
         """Start at the null models, for strengths (R, L)."""
         self.problem, self.tol = problem, tol
-        n, p = problem.design.shape
+        n, p = problem.size
         self.sets, self.ratios = problem.data.weights.shape[0], l1.shape[0]
         self.f = np.repeat(np.arange(self.sets), self.ratios)
         self.l1, self.l2 = (np.tile(s.T, (1, self.sets)) for s in (l1, l2))
@@ -69,26 +69,21 @@ class March:
         self.size = LONG_CHUNKS[long] if everything else CHUNK
         self.lanes = make_lanes(problem.loss, problem.data)
         self.split = find_split(np.asarray(problem.data.weights)) if gram else None
-        if everything or (p <= MANY_COLUMNS and (self.sets * p**2 <= FULL_GRAM or not gram)):
-            design, views, data = problem.design, problem.views, problem.data
-            mean_only = problem.null.basis.shape[2] == 1
-            self.store = full_store(
-                design,
-                views,
-                data,
-                self.split,
-                problem.intercept,
-                gram=gram,
-                at_once=everything,
-                gradient=problem.null.gradient if mean_only else None,
-            )
+        mean_only = problem.null.basis.shape[2] == 1
+        if problem.moments is not None:
+            self.store = store_of(problem.moments, problem.views, problem.data, problem.null.gradient)
+            self.slot, self.filled = np.arange(p), p
+        elif everything or (p <= MANY_COLUMNS and (self.sets * p**2 <= FULL_GRAM or not gram)):
+            about = problem.design, problem.views, problem.data, self.split, problem.intercept
+            gradient = problem.null.gradient if mean_only else None
+            self.store = full_store(*about, gram=gram, at_once=everything, gradient=gradient)
             self.slot, self.filled = np.arange(p), p
         else:
             self.store = empty_store(problem.views, n, min(p, 2 * WIDTH), gram)
             self.slot, self.filled = np.full(p, -1), 0
 
         self.disagreement = None
-        if self.filled == p and self.store.moments.size and many_rows(n, p) and problem.null.basis.shape[2] == 1:
+        if problem.moments is None and self.filled == p and self.store.moments.size and many_rows(n, p) and mean_only:
             self.disagreement = disagreement(self.store, problem.data)
 
         null = np.asarray(problem.null.coef)[self.f]
@@ -116,6 +111,8 @@ class March:
     @functools.cached_property
     def moments(self) -> jax.Array | None:
         """Those of all columns, if they serve certificates and are proven."""
+        if self.problem.moments is not None:
+            return self.problem.moments
         return self.store.moments if self.disagreement is not None and proven(self.disagreement) else None
 
     def chunk(self, first: int) -> Piece:

@@ -16,15 +16,13 @@ from jaxreg.linear.active.grams import Store
 from jaxreg.linear.active.judge import by_set, columns_of, gap_of_squares, of_sets, summary
 from jaxreg.linear.active.sides import sides
 from jaxreg.linear.columns import Columns, Data
-from jaxreg.linear.design import over_rows
+from jaxreg.linear.design import EXACT, over_rows
 from jaxreg.linear.null import Correlations, Null
 
 ROWS = 1024
 """Rows that they are multiplied by at a time: read once, for the product with them and the product back."""
 MANY, CACHED = 4, 512
 """Rows for each column from which moments are used, and up to how many columns they stay in a cache."""
-EXACT = 1e-10
-"""Largest difference, as a share of the lengths of columns and combined vector: a million times its rounding."""
 
 
 def many_rows(n: int, p: int) -> bool:

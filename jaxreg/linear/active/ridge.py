@@ -39,7 +39,7 @@ class Ridge(NamedTuple):
 
 def fit_ridge(problem: Problem, l2: np.ndarray, tol: float) -> Piece:
     """Solve and certify for positive strengths l2 (R, L) in every training set. All factors are positive."""
-    n, p = problem.design.shape
+    n, p = problem.size
     squared = isinstance(problem.loss, Squared)
     columns = gather(problem.design, problem.views, np.arange(p), p, problem.intercept)
     split = find_split(np.asarray(problem.data.weights)) if squared and p <= n else None

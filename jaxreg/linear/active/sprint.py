@@ -44,7 +44,7 @@ class _Found(NamedTuple):
     """Of every λ, and of as many more as a window has: coefficients (w,), of which columns (w,), and the rest."""
 
     b: jax.Array
-    index: jax.Array
+    column: jax.Array
     gap: jax.Array
     kkt: jax.Array
     deviance: jax.Array
@@ -78,7 +78,7 @@ def room(rows: int) -> int:
 
 def suits(problem: Problem, l1: np.ndarray, l2: np.ndarray) -> bool:
     """Whether the strengths are a lasso's, its rows few and its columns many."""
-    n, p = problem.design.shape
+    n, p = problem.size
     mean_only = problem.plain and problem.null.basis.shape[2] == 1 and bool((problem.factor > 0).all())
     lasso = isinstance(problem.loss, Squared) and mean_only and len(l1) == 1 and bool(l1.all()) and not l2.any()
     return lasso and n <= FEW_ROWS and p >= WIDE * room(n)
@@ -103,7 +103,7 @@ def sprint(
     padded = np.full(rounded(max(length, SMALL), steps=1) + WINDOW, l1[-1])
     padded[:length] = dense
     slack = 10 * max(1e-2 * tol, finest)
-    (n, p), width = problem.design.shape, room(problem.design.shape[0])
+    (n, p), width = problem.size, room(problem.size[0])
     static = {"width": width, "block": columns_at_once(WINDOW, p, data.on_cpu)}
     shared = problem.design, problem.views, problem.loss, data, problem.null
     rest = padded, np.int64(length), problem.factor, problem.intercept, tol, slack
@@ -142,13 +142,13 @@ def _with_steps(l1: np.ndarray, enters: float) -> tuple[np.ndarray, np.ndarray]:
 def _piece(problem: Problem, found: _Found) -> Piece:
     """What was found, (F, L, …), of all columns that any solution has."""
     f, at, k = np.nonzero(found.b)
-    column = found.index[f, at, k]
-    used = np.zeros(problem.design.shape[1], dtype=bool)
+    column = found.column[f, at, k]
+    used = np.zeros(problem.size[1], dtype=bool)
     used[column] = True
     b = np.zeros((*found.gap.T.shape, 1, 1 + np.count_nonzero(used)))
     b[..., 0, 0] = np.asarray(problem.null.coef)[:, 0]
     b[at, f, 0, np.cumsum(used)[column]] = found.b[f, at, k]
-    gap, kkt, deviance, steps = (part.T[..., None] for part in found[2:])
+    gap, kkt, deviance, steps = (np.asarray(part).T[..., None] for part in found[2:])
     return Piece(np.flatnonzero(used), b, gap, kkt, deviance, steps, np.full(gap.shape, np.nan))
 
 

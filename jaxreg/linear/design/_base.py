@@ -8,6 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+LEVEL = 10
+"""Mean of a column beside its spread, up to which its second moment about zero is accurate enough."""
+
 
 class Design(abc.ABC):
     """A feature matrix X of shape (n, p), asked for few things only, so that dense is one kind among others.

@@ -11,14 +11,17 @@ from jaxreg._programs import program
 from jaxreg.linear import sizes
 from jaxreg.linear.design._base import Design
 from jaxreg.linear.design._dense import Dense
-from jaxreg.linear.design._memory import placed
+from jaxreg.linear.design._host import Host, worth_waiting
+from jaxreg.linear.design._memory import placed, refuse, refuse_at
 from jaxreg.linear.design._sparse import Sparse
 
 SPARSE = 0.5
 """A sparse matrix with a larger share of nonzeros is stored densely: that takes less memory and less time."""
 
 
-def as_design(X: Any, dtype: Any = None, *, rounded: tuple[bool, bool] = (False, False)) -> Design:
+def as_design(
+    X: Any, dtype: Any = None, *, rounded: tuple[bool, bool] = (False, False), may_wait: bool = False
+) -> Design | Host:
     """Check a feature matrix and put it where JAX keeps it.
 
     Args:
@@ -27,6 +30,7 @@ def as_design(X: Any, dtype: Any = None, *, rounded: tuple[bool, bool] = (False,
         dtype: storage type, float32 or float64; that of `X` if it is one of these, else float64.
         rounded: whether rows, and whether columns may be filled up to sizes that others share, see
             `jaxreg.linear.sizes`.
+        may_wait: whether a large matrix may stay where it is, unchecked, until somebody reads it.
 
     Raises:
         TypeError: if `X` is not numeric, or `dtype` is another type.
@@ -38,11 +42,9 @@ def as_design(X: Any, dtype: Any = None, *, rounded: tuple[bool, bool] = (False,
     dtype = _storage(array, dtype)
     if isinstance(array, jax.Array) and _in_memory(array):
         array = np.asarray(array)  # without a copy, and what follows needs no program for its shape
-    stored, finite = _stored(array, dtype, rounded)
-    if not finite:
-        with np.errstate(over="ignore"):
-            _refuse(*np.nonzero(~np.isfinite(np.asarray(array).astype(dtype))))
-    return Dense(stored)
+    if may_wait and isinstance(array, np.ndarray) and array.dtype == dtype == np.float64 and worth_waiting(array):
+        return Host(array)
+    return Dense(_stored(array, dtype, rounded))
 
 
 def is_sparse(X: Any) -> bool:
@@ -77,11 +79,13 @@ def _rounded(shape: tuple[int, int], rounded: tuple[bool, bool]) -> tuple[int, i
     return n, p
 
 
-def _stored(X: Any, dtype: np.dtype, rounded: tuple[bool, bool]) -> tuple[jax.Array, Any]:
+def _stored(X: Any, dtype: np.dtype, rounded: tuple[bool, bool]) -> jax.Array:
     size = _rounded(X.shape, rounded) if X.size * dtype.itemsize <= sizes.COPIED else X.shape
     if isinstance(X, jax.Array):
         stored = jnp.asarray(X, dtype)
-        return stored if size == X.shape else _filled_up(stored, size=size), _is_finite(stored)
+        if not _is_finite(stored):
+            refuse(X, dtype)
+        return stored if size == X.shape else _filled_up(stored, size=size)
     # A NumPy array goes to the device without a program of its own.
     return placed(X, dtype, size)
 
@@ -102,20 +106,15 @@ def _sparse(X: Any, dtype: np.dtype, rounded: tuple[bool, bool]) -> Design:
     bad = ~np.isfinite(columns.data)
     if bad.any():
         owner = np.repeat(np.arange(X.shape[1]), np.diff(columns.indptr))
-        _refuse(columns.indices[bad], owner[bad])
+        refuse_at(columns.indices[bad], owner[bad])
     if max(columns.nnz, *X.shape) >= 2**31:
         raise ValueError(f"X has shape {X.shape} and {columns.nnz} nonzero entries; each must be below 2**31")
     if columns.nnz > SPARSE * X.shape[0] * X.shape[1]:
-        return Dense(_stored(columns.toarray(), dtype, rounded)[0])
+        return Dense(_stored(columns.toarray(), dtype, rounded))
     rows, all_columns = _rounded(X.shape, rounded)
     # Columns and rows that fill up have no entries.
     indptr = np.pad(columns.indptr, (0, all_columns - X.shape[1]), mode="edge")
     return Sparse.make(columns.data, columns.indices, indptr, rows, X.shape[0])
-
-
-def _refuse(rows: np.ndarray, columns: np.ndarray) -> None:
-    row, column = min(zip(rows.tolist(), columns.tolist(), strict=True))
-    raise ValueError(f"X has {len(rows)} NaN or infinite entries, the first at row {row}, column {column}")
 
 
 @program()

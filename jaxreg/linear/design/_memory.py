@@ -4,6 +4,8 @@ Else JAX would copy it, by one thread into pages that the system hands out one b
 the copy made here 20, with the search for what is not finite.
 """
 
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -15,8 +17,12 @@ BLOCK = 2**18
 """Entries copied at a time, so that they are still in a core's cache when they are looked at."""
 
 
-def placed(X: np.ndarray, dtype: np.dtype, size: tuple[int, int]) -> tuple[jax.Array, bool]:
-    """The matrix in a type, filled up to a size (see `jaxreg.linear.sizes`), and whether all of it is finite."""
+def placed(X: np.ndarray, dtype: np.dtype, size: tuple[int, int]) -> jax.Array:
+    """The matrix in a type, filled up to a size (see `jaxreg.linear.sizes`).
+
+    Raises:
+        ValueError: if an entry is NaN or infinite.
+    """
     n, p = X.shape
     ready = X.dtype == dtype and X.flags.c_contiguous and size == (n, p)
     if jax.devices()[0].platform == "cpu":
@@ -33,10 +39,23 @@ def placed(X: np.ndarray, dtype: np.dtype, size: tuple[int, int]) -> tuple[jax.A
 
     height = max(1, BLOCK // p)
     blocks = list(range(0, n, height))
-    finite = all(in_threads(put, blocks, lambda _: "placed") if len(blocks) > 1 else [put(0)])
+    if not all(in_threads(put, blocks, lambda _: "placed") if len(blocks) > 1 else [put(0)]):
+        refuse(X, dtype)
     if not ready:
         out[n:, :p], out[:, p:] = out[0, :p], 0
-    return jax.device_put(out), finite
+    return jax.device_put(out)
+
+
+def refuse(X: Any, dtype: np.dtype) -> None:
+    """Say where a matrix that is not finite is not."""
+    with np.errstate(over="ignore"):
+        refuse_at(*np.nonzero(~np.isfinite(np.asarray(X).astype(dtype))))
+
+
+def refuse_at(rows: np.ndarray, columns: np.ndarray) -> None:
+    """Say how many entries are not finite, and where the first is."""
+    row, column = min(zip(rows.tolist(), columns.tolist(), strict=True))
+    raise ValueError(f"X has {len(rows)} NaN or infinite entries, the first at row {row}, column {column}")
 
 
 def _empty(size: tuple[int, int], dtype: np.dtype) -> np.ndarray:

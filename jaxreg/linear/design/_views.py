@@ -40,6 +40,21 @@ def make_views(
     """
     weights = sample_weight / jnp.sum(sample_weight, axis=1, keepdims=True)
     mean, variance, along = design.moments(weights, response)
+    return _views_of(weights, mean, variance, along, intercept, standardize)
+
+
+@program()
+def views_of(
+    sample_weight: jax.Array, mean: jax.Array, variance: jax.Array, along: jax.Array, intercept: Any, standardize: Any
+) -> tuple[Views, jax.Array]:
+    """The same of moments that are known already."""
+    weights = sample_weight / jnp.sum(sample_weight, axis=1, keepdims=True)
+    return _views_of(weights, mean, variance, along, intercept, standardize)
+
+
+def _views_of(
+    weights: jax.Array, mean: jax.Array, variance: jax.Array, along: Any, intercept: Any, standardize: Any
+) -> tuple[Views, Any]:
     # Without an intercept a constant column is a feature like any other, unless it is zero; it just has no spread to
     # divide by.
     varies = (variance > 0) | (~intercept & (mean != 0))
