@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import jaxreg as jr
-from jaxreg.linear.active import blas, lanes, march
-from jaxreg.linear.active.blas import moments_by_blas, worth_blas
+from jaxreg.linear.active import lanes, march
 from jaxreg.linear.active.grams import PANELS, own_moments, second_moments
 from jaxreg.linear.active.inner import Quadratic, minimize
 from jaxreg.linear.active.split import find_split
@@ -15,6 +14,7 @@ from jaxreg.linear.active.tableau import Tableau, rearranged
 from jaxreg.linear.active.walk import walk
 from jaxreg.linear.arguments import linear_data
 from jaxreg.linear.columns import Data
+from jaxreg.linear.design import _blas, moments_by_blas, worth_blas
 from jaxreg.path import make_problem
 from tests.problems import balanced_folds, gaussian, uneven_weights
 
@@ -246,17 +246,18 @@ def test_lanes_are_as_many_as_there_is_room_for():
 @pytest.mark.parametrize("weighted", [False, True])
 def test_moments_by_blas(weighted, x64, monkeypatch):
     """Of blocks of rows, where they are weighted, and of some that have no weight."""
-    monkeypatch.setattr(blas, "ROWS", 37)
+    monkeypatch.setattr(_blas, "ROWS", 37)
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(100, 12)))
     weights = jnp.asarray(
         rng.exponential(size=(1, 100)) * (np.arange(100) % 7 > 0) if weighted else np.full((1, 100), 0.01)
     )
-    assert not worth_blas(x, weights)
-    monkeypatch.setattr(blas, "WORK", 100 * 12**2)
-    assert worth_blas(x, weights)
-    assert not worth_blas(x, jnp.concatenate([weights, weights]))
-    np.testing.assert_allclose(moments_by_blas(x, weights), own_moments(x, weights, None), rtol=1e-12, atol=1e-13)
+    assert not worth_blas(x, 1)
+    monkeypatch.setattr(_blas, "WORK", 100 * 12**2)
+    assert worth_blas(x, 1)
+    assert not worth_blas(x, 2)
+    found = moments_by_blas(np.asarray(x), np.asarray(weights[0]))
+    np.testing.assert_allclose(found, own_moments(x, weights, None)[0], rtol=1e-12, atol=1e-13)
     y = np.asarray(x) @ rng.normal(size=12) + rng.normal(size=100)
     found = jr.fit_path(x, y, sample_weight=np.asarray(weights[0]), lams=60)
     assert found.gap.max() <= 1e-9
