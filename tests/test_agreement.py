@@ -109,7 +109,9 @@ def test_supports_agree(n, p, correlation):
     np.testing.assert_allclose(path.coef, coef, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", REFERENCES["glmnet"]["selections"])
+@pytest.mark.parametrize(
+    "name", ["diabetes", "diabetes_weighted", pytest.param("breast_cancer", marks=pytest.mark.slow)]
+)
 def test_cross_validation_agrees_with_glmnet(name):
     case = REFERENCES["glmnet"]["selections"][name]
     X, y = getattr(problems, case["problem"])()

@@ -99,6 +99,7 @@ def test_every_penalty_is_certified_on_all_rows_and_in_every_fold(name):
     assert np.isnan(path.df).all()
 
 
+@pytest.mark.slow
 def test_the_elastic_net_is_that_of_the_fast_path():
     common = {"sample_weight": W, "offset": OFFSET, "fold_id": FOLD_ID, "tol": 1e-10}
     penalty = jr.ElasticNet(l1_ratio=0.7, weight=FREE)

@@ -126,6 +126,7 @@ def test_duplicate_groups_cost_few_rounds_more():
     assert path.stats["steps"].max() <= 20
 
 
+@pytest.mark.slow
 def test_folds_are_fitted_each_on_columns_of_its_own():
     cv = jr.cross_validate(WIDE, WIDE_Y, folds=3, **WIDE_OPTIONS)
     assert (cv.fold_result == jr.Result.CONVERGED).all()

@@ -90,7 +90,9 @@ def test_rows_of_several_responses_are_kept_or_dropped_together():
     assert "x0 [2]" in path.plot().feature_names
 
 
-@pytest.mark.parametrize("penalty", [jr.L1(), jr.L21()], ids=["ungrouped", "grouped"])
+@pytest.mark.parametrize(
+    "penalty", [pytest.param(jr.L1(), marks=pytest.mark.slow), jr.L21()], ids=["ungrouped", "grouped"]
+)
 def test_classes_are_certified_and_scored(penalty):
     """glmnet's two forms of the multinomial model: coefficients alone, or rows of them."""
     cv = jr.cross_validate(

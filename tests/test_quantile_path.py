@@ -34,7 +34,7 @@ def objective(X, y, w, q, lam, coef, intercept):
     return np.average(np.maximum(q * r, (q - 1) * r), weights=w) + (lam * np.abs(coef)).sum()
 
 
-@pytest.mark.parametrize("q", [0.5, 0.9])
+@pytest.mark.parametrize("q", [pytest.param(0.5, marks=pytest.mark.slow), 0.9])
 def test_a_path_of_linear_programs(q):
     cv = jr.cross_validate(
         X,

@@ -42,7 +42,7 @@ FITS = {
     "leave one out": lambda x, y, o: jr.cross_validate(x, y, folds=len(y), penalty=jr.L2(), **o),
     "replicates": lambda x, y, o: jr.bootstrap(x, y, replicates=3, **o),
 }
-QUICK = [("elastic net", TALL), ("folds", TALL), pytest.param("logistic", TALL, marks=pytest.mark.slow)]
+QUICK = [("folds", TALL), *(pytest.param(name, TALL, marks=pytest.mark.slow) for name in ("elastic net", "logistic"))]
 SLOW = [
     ("logistic folds", TALL),
     *((name, WIDE) for name in ("lasso", "folds", "logistic", "logistic folds")),
