@@ -59,6 +59,8 @@ def test_a_matrix_on_disk_stays_there(waits, tmp_path):
     mapped[:] = X
     found = jr.fit_path(mapped, Y, lams=20)
     assert waits == []
+    masked = np.ma.masked_array(X, mask=X > 9)  # a subclass whose products are of another kind
+    np.testing.assert_array_equal(jr.fit_path(masked, Y, lams=20).coef, found.coef)
     np.testing.assert_allclose(found.coef, jr.fit_path(X, Y, lams=20).coef)
 
 

@@ -43,7 +43,7 @@ def as_design(
     if isinstance(array, jax.Array) and _in_memory(array):
         array = np.asarray(array)  # without a copy, and what follows needs no program for its shape
     if may_wait and isinstance(array, np.ndarray) and array.dtype == dtype == np.float64 and worth_waiting(array):
-        return Host(array)
+        return Host(np.asarray(array))  # not of a subclass, with products of its own
     return Dense(_stored(array, dtype, rounded))
 
 
