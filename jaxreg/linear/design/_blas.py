@@ -24,7 +24,9 @@ def worth_blas(x: np.ndarray | jax.Array, sets: int) -> bool:
 def moments_by_blas(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Second moments (p, p) of x (n, p) under weights (n,)."""
     if (weight == weight[0]).all():
-        return weight[0] * (x.T @ x)
+        total = x.T @ x
+        total *= weight[0]
+        return total
     total = np.zeros((x.shape[1], x.shape[1]))
     for first in range(0, len(x), ROWS):
         part = slice(first, first + ROWS)
