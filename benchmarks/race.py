@@ -174,6 +174,7 @@ class Contender:
         if hopeless or (figure.seconds and sum(figure.seconds) + figure.seconds[-1] > self.settings.budget):
             return
         limit = 5 * self.settings.budget + (COLD_SECONDS if self.peer.fresh else 0)
+        time.sleep(PAUSE)
         calls: list[Try] = []
         while len(calls) < (CALLS if calls and calls[0].seconds < SHORT else 1):
             calls.append(self.attempt(figure.origin.tol, figure.origin.generous, limit, judged=False))
