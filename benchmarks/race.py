@@ -28,6 +28,8 @@ COLD_SECONDS = 300.0
 FAR_BEHIND = 5.0
 """A peer that takes so many times what the quickest certified one does is stopped, and shown as slower than that."""
 LEAST_LIMIT = 3.0
+PAUSE = 0.1
+"""Seconds before a run: threads of the last one may still look for work, and have the cores meanwhile."""
 SHORT, CALLS = 0.1, 7
 """Where an answer takes fewer seconds than this, a turn is so many calls one after the other, and their median counts:
 after other processes were at work a first call finds its core asleep and its cache taken, which may cost half as much
