@@ -114,6 +114,7 @@ def test_one_core_is_told_what_to_do_where_it_would_wait_for_itself(monkeypatch)
         jax.jit(lambda lam: fit_at(X, y, lam)[0])(0.1)
 
 
+@pytest.mark.slow
 def test_single_precision():
     X, y, *_ = data(Squared())
     coef, level = fit_at(X, y, 0.1)

@@ -160,6 +160,7 @@ def test_group_lasso_with_every_smooth_loss(name):
     np.testing.assert_allclose(u.sum(axis=0), 0, atol=2e-6 * size)
 
 
+@pytest.mark.slow
 def test_more_columns_than_rows():
     n, p = 50, 100
     X, y = gaussian(n, p, 0.5, seed=3)
@@ -169,6 +170,7 @@ def test_more_columns_than_rows():
     assert path.coef.min() == 0
 
 
+@pytest.mark.slow
 def test_a_sparse_design_is_not_filled_and_gives_the_same():
     X = np.where(np.random.default_rng(1).random((N, P)) < 0.3, np.arange(P) - 4.5, 0)
     dense = jr.fit_path(X, Y, penalty=jr.MCP(), lams=4, tol=1e-8)

@@ -152,6 +152,7 @@ def test_one_batch_as_on_an_accelerator_gives_the_same(case, monkeypatch):
     np.testing.assert_allclose(batch.scores, alone.scores, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_sparse_design_gives_the_same():
     X = np.where(np.random.default_rng(1).random((N, P)) < 0.3, np.arange(P) - 4.5, 0)
     fit = functools.partial(jr.fit_path, y=Y, penalty=jr.GroupLasso(groups=LABELS, weight=WEIGHT), lams=6, tol=1e-9)

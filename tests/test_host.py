@@ -80,7 +80,12 @@ COPIED = {
 }
 
 
-@pytest.mark.parametrize("case", COPIED)
+OTHER_PROGRAMS = {"no intercept", "unpenalized columns"}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case in OTHER_PROGRAMS else case for case in COPIED]
+)
 def test_what_needs_more_is_given_a_copy(case, waits, monkeypatch):
     monkeypatch.setattr(_host, "SAMPLE", 2)
     options = {"X": X, "y": Y, "lams": 20, "tol": 1e-9, **COPIED[case]}

@@ -62,6 +62,7 @@ def test_responses_under_an_l1_penalty_are_models_of_their_own():
     np.testing.assert_allclose(path.deviance_ratio[2], share)
 
 
+@pytest.mark.slow
 def test_rows_of_several_responses_are_kept_or_dropped_together():
     cv = jr.cross_validate(X, Y, penalty=jr.L21(), sample_weight=W, fold_id=FOLD_ID, **GRID)
     path = cv.path

@@ -221,6 +221,7 @@ def test_best_scale_is_the_root():
     assert best_scale(np.where(np.arange(100) < 90, 0.0, residual), weights, 1.35, 1e-12) == 1e-12
 
 
+@pytest.mark.slow
 def test_every_regressor_says_how_sure_it_is():
     """All but those with a concave penalty have a duality gap, in units that their pages name."""
     for name in (
