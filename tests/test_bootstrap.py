@@ -175,9 +175,9 @@ def test_fits_that_miss_their_tolerance_warn_once(weight):
     [
         (Y, {"penalty": jr.GroupLasso(groups=np.arange(10) // 2)}),
         (np.c_[Y, Y**2 / 100], {"penalty": jr.L21()}),
-        pytest.param(Y, {"penalty": jr.SLOPE(weights=np.linspace(2, 1, 10))}, marks=pytest.mark.slow),
-        pytest.param(Y, {"penalty": jr.MCP()}, marks=pytest.mark.slow),
-        pytest.param(Y, {"loss": jr.Quantile(0.3)}, marks=pytest.mark.slow),
+        (Y, {"penalty": jr.SLOPE(weights=np.linspace(2, 1, 10))}),
+        (Y, {"penalty": jr.MCP()}),
+        pytest.param(Y, {"loss": jr.Quantile(0.3)}, marks=pytest.mark.deep),
     ],
     ids=["groups", "rows", "SLOPE", "MCP", "quantile"],
 )
