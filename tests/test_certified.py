@@ -28,7 +28,7 @@ CASES = {
     "wide, nearly equal columns": (problems.gaussian, (100, 2000, 0.95), "squared", 1.0),
 }
 # Working sets that grow take many compiled shapes. Wide paths without folds are certified in test_agreement.
-SLOW = {name for name in CASES if name.startswith("wide")}
+SLOW = {name for name in CASES if name.startswith("wide")} | {"breast cancer, lasso"}
 PENALTIES = {1.0: jr.L1(), 0.5: jr.ElasticNet(1.0, 0.5), 0.0: jr.L2()}
 LOSSES = {"squared": jr.Squared(), "logistic": jr.Logistic()}
 

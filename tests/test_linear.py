@@ -152,7 +152,7 @@ def test_columns_in_any_unit(penalty, size):
         np.testing.assert_allclose(size * path.coef, expected.coef, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("strength", [1e5, 1e9])
+@pytest.mark.parametrize("strength", [pytest.param(1e5, marks=pytest.mark.slow), 1e9])
 @pytest.mark.parametrize("loss", [jr.Squared(), jr.Logistic()], ids=lambda loss: type(loss).__name__)
 def test_a_ridge_of_any_strength(loss, strength):
     """b = c/λ as λ → ∞, c the null model's correlations: with units for the ridge's sake, without an end to them."""

@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MODELS = (ROOT / "notebooks" / "models.md").read_text(encoding="utf-8")
-LONG = dict.fromkeys(("02", "03", "07"), pytest.mark.slow) | dict.fromkeys(("04", "05", "06"), pytest.mark.deep)
+LONG = dict.fromkeys(("01", "02", "03", "07"), pytest.mark.slow) | dict.fromkeys(("04", "05", "06"), pytest.mark.deep)
 CODE = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
 BLOCKS = CODE.findall(README)
 FRAMEWORKS = dict(zip(("linen", "nnx", "equinox", "haiku"), CODE.findall(MODELS), strict=True))

@@ -109,6 +109,7 @@ SLOW = (
     "groups of rows",
     "logistic",
     "old words",
+    "lasso",
     "positive",
     "rows drawn at random",
     "single precision",
