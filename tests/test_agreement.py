@@ -88,8 +88,8 @@ def test_l1_and_l2_are_the_ends_of_the_elastic_net():
         (1000, 100, 0.0),
         (1000, 100, 0.5),
         (1000, 100, 0.95),
-        pytest.param(100, 2000, 0.0, marks=pytest.mark.deep),
-        pytest.param(100, 2000, 0.5, marks=pytest.mark.deep),
+        pytest.param(100, 2000, 0.0, marks=pytest.mark.slow),
+        pytest.param(100, 2000, 0.5, marks=pytest.mark.slow),
         pytest.param(100, 2000, 0.95, marks=pytest.mark.slow),
     ],
 )

@@ -177,7 +177,7 @@ def test_fits_that_miss_their_tolerance_warn_once(weight):
         (np.c_[Y, Y**2 / 100], {"penalty": jr.L21()}),
         (Y, {"penalty": jr.SLOPE(weights=np.linspace(2, 1, 10))}),
         (Y, {"penalty": jr.MCP()}),
-        pytest.param(Y, {"loss": jr.Quantile(0.3)}, marks=pytest.mark.deep),
+        pytest.param(Y, {"loss": jr.Quantile(0.3)}, marks=pytest.mark.slow),
     ],
     ids=["groups", "rows", "SLOPE", "MCP", "quantile"],
 )

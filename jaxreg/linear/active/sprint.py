@@ -6,7 +6,7 @@ solve, certify) are those of a loop on the device; what it cannot do, it leaves 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -113,7 +113,7 @@ def sprint(
 
     def run(first: int) -> _Found | None:
         begin = min(first, sets - size)  # all groups are of one size
-        done, found = _run(*shared, np.arange(begin, begin + size), *rest, **static)
+        done, found = _run(np.arange(begin, begin + size), *shared, *rest, **static)
         return jax.tree.map(lambda part: np.asarray(part)[first - begin :], found) if done.all() else None
 
     def told(done: int, groups: int) -> None:
@@ -153,44 +153,23 @@ def _piece(problem: Problem, found: _Found) -> Piece:
 
 
 @program(static=("width", "block"))
-def _run(
-    design: Design,
-    views: Views,
-    loss: Loss,
-    data: Data,
-    null: Null,
-    which: jax.Array,
-    l1: jax.Array,
-    length: jax.Array,
-    factor: jax.Array,
-    intercept: jax.Array,
-    tol: jax.Array,
-    slack: jax.Array,
-    *,
-    width: int,
-    block: int,
-) -> tuple[jax.Array, _Found]:
-    """Whether the lanes `which` (m,) were solved, and what was found for `length` of the strengths l1.
-
-    A λ is solved if its relative gap is `tol` at most, and no gradient exceeds its bound by more than `slack`.
-    """
+def _run(which: jax.Array, *about: Any, width: int, block: int) -> tuple[jax.Array, _Found]:
+    """All that `_lane` says of the lanes `which` (m,)."""
 
     def one(f: jax.Array) -> tuple[jax.Array, _Found]:
-        return _lane(
-            design, views, loss, data, null, f, l1, length, factor, intercept, tol, slack, width=width, block=block
-        )
+        return _lane(f, *about, width=width, block=block)
 
     # XLA does not see through a batch of one.
     return jax.vmap(one)(which) if which.size > 1 else jax.tree.map(lambda part: part[None], one(which[0]))
 
 
 def _lane(
+    f: jax.Array,
     design: Design,
     views: Views,
     loss: Loss,
     data: Data,
     null: Null,
-    f: jax.Array,
     l1: jax.Array,
     length: jax.Array,
     factor: jax.Array,
@@ -201,6 +180,10 @@ def _lane(
     width: int,
     block: int,
 ) -> tuple[jax.Array, _Found]:
+    """Whether lane f was solved, and what was found for `length` of the strengths l1.
+
+    A λ is solved if its relative gap is `tol` at most, and no gradient exceeds its bound by more than `slack`.
+    """
     views, null, weights = of_sets(f[None], views, null, data.weights)
     data = data._replace(weights=weights)
     start, p = null.gradient[0], factor.size
